@@ -1,1 +1,1 @@
-"""Made-up gateway traffic with a known truth: put the folder ``data`` on the path, then ``from sample.stream import generate``."""
+"""Made-up gateway traffic with a known truth; with ``data`` on the path: ``from sample.stream import generate``."""

@@ -70,7 +70,8 @@ def lasting_us(fate: int, duration_us: int, ttft_us: int) -> int:
 
 def _cumulated(weights: tuple[float, ...] | list[float]) -> Floats:
     sums = np.cumsum(np.asarray(weights, dtype=np.float64))
-    return sums / sums[-1]
+    cumulated: Floats = sums / sums[-1]
+    return cumulated
 
 
 _TENANT = _cumulated([1 / rank**ZIPF_EXPONENT for rank in range(1, len(TENANTS) + 1)])

@@ -54,7 +54,7 @@ def _with(members: str) -> Defect:
 
 
 def _line(line: bytes) -> Defect:
-    return lambda text: line
+    return lambda _: line
 
 
 def _cut(key: str) -> Defect:

@@ -41,7 +41,7 @@ class Amounts(NamedTuple):
 
 
 class Soiler:
-    """Turns clean rows into labelled lines; what is to happen is spread evenly, each in a random place of its stretch."""
+    """Turns clean rows into labelled lines; dirt is spread evenly, each piece in a random place of its stretch."""
 
     def __init__(self, amounts: Amounts, seed: int, *, oversized: bool = False) -> None:
         self._dice = random.Random(seed + 1)

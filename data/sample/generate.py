@@ -6,6 +6,7 @@ Without ``--out`` it rewrites the committed sample in this folder: ``requests.js
 from __future__ import annotations
 
 import argparse
+import gc
 import gzip
 import json
 import sys
@@ -14,15 +15,14 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-HERE = Path(__file__).resolve().parent
-if str(HERE.parent) not in sys.path:
-    sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sample.dirt import Labelled
 from sample.page import page
 from sample.stream import DAYS, DIRT, LINES, SEED, labelled
 from sample.truth import Truth
 
+HERE = Path(__file__).resolve().parent
 BATCH = 5_000  # lines joined for one write
 LARGE = 200_000  # lines from which speed counts for more than size
 
@@ -88,4 +88,5 @@ def _count(batch: Iterable[Labelled], truth: Truth) -> None:
 
 
 if __name__ == "__main__":
+    gc.disable()  # nothing here makes cycles worth a tenth of the time; memory stays bounded
     main()

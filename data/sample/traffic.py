@@ -10,8 +10,8 @@ from math import ceil
 
 import numpy as np
 
-from sample.population import HOUR_WEIGHTS, WEEKEND
 from sample.attempts import DENIED, ERROR, OK, Request, Slice, draw, lasting_us
+from sample.population import HOUR_WEIGHTS, WEEKEND
 from sample.wording import event_text
 
 START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday

@@ -169,7 +169,7 @@ def _quantiles(micros: array[int]) -> dict[str, Any]:
 
 
 def _peak(flights: list[tuple[int, int]]) -> dict[str, Any]:
-    """Most in flight at one instant; at equal times those that end go first. The hour is that of the first such instant."""
+    """Most in flight at one instant, and the hour of the first such instant; at equal times ends go first."""
     most, since, now = 0, 0, 0
     for time_us, step in sorted(flights):
         now += step

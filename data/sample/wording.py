@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import cache
 
-from sample.population import IMAGE, MODELS, PLAIN, PROFILES, SILENT_TENANT, TENANTS
 from sample.attempts import DENIED, ERROR, Request
+from sample.population import IMAGE, MODELS, PLAIN, PROFILES, SILENT_TENANT, TENANTS
 
 _CLOCK = tuple(f"{second // 60:02d}:{second % 60:02d}" for second in range(3600))
 _TENANT = tuple(

@@ -48,7 +48,14 @@ class Release:
 
     def event(self, event_id: str, seconds: int, outcome: str, **fields: Any) -> None:
         """An attempt of tenant a, ``seconds`` after HOUR; NULL where nothing is given."""
-        row = {"tenant": "a", "route": "/r", "api_key_id": "k", "model": "m", "retry_of": None, "wanted_tokens": None}
+        row: dict[str, Any] = {
+            "tenant": "a",
+            "route": "/r",
+            "api_key_id": "k",
+            "model": "m",
+            "retry_of": None,
+            "wanted_tokens": None,
+        }
         row |= {"total_tokens": 0, "gpu_ms": 0.0, **fields}
         row |= {"event_id": event_id, "ts_ms": HOUR + seconds * 1000, "outcome": outcome}
         names = ", ".join(row)

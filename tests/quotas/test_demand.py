@@ -72,9 +72,8 @@ def test_with_retries_and_amounts_in_the_logs_nothing_is_estimated(release: Any)
 def test_without_retry_of_a_key_route_model_and_minute_has_at_most_one_unmet_request(release: Any) -> None:
     release.minute(0, "a", "requests", 9, 2, 7, 7)
     release.minute(1, "a", "requests", 1, 0, 1, 1)
-    for number, fields in enumerate(
-        [{}, {}, {}, {"api_key_id": "other"}, {"api_key_id": None}, {"route": "/s"}, {"model": "n"}]
-    ):
+    others: list[dict[str, Any]] = [{"api_key_id": "other"}, {"api_key_id": None}, {"route": "/s"}, {"model": "n"}]
+    for number, fields in enumerate([{}, {}, {}, *others]):
         release.event(f"e{number}", number, "denied", wanted_tokens=10, **fields)
     release.event("e8", 60, "denied", wanted_tokens=10)
     # minute 0: 2 admitted, and 5 unmet (3 attempts of one key are one); minute 1: 1 unmet
@@ -136,6 +135,15 @@ def test_a_denied_request_without_an_amount_wants_the_median_the_tenant_was_admi
     # chains d1 (with d2), d3, d4, d5 are unmet: 20 + 0 + 5 + 0
     assert (found["tokens"].demand, found["tokens"].unmet, found["tokens"].estimated) == (125, 25, True)
     assert (found["requests"].demand, found["requests"].unmet, found["requests"].estimated) == (8, 4, False)
+
+
+def test_the_first_attempt_of_a_chain_gives_its_amount_model_and_minute(release: Any) -> None:
+    release.event("ok", 0, "ok", total_tokens=70)
+    release.event("d1", 59, "denied")
+    release.event("d0", 61, "denied", retry_of="d1", wanted_tokens=5, model="n")
+    release.minute(0, "a", "tokens", 70)
+    found = measured(release)["tokens"]
+    assert (found.active, found.demand, found.quantile_value) == (1, 140, 140)
 
 
 def test_a_denied_request_whose_retry_was_admitted_adds_nothing(release: Any) -> None:

@@ -42,27 +42,27 @@ def requests(policy: Policy) -> dict[str, tuple[int, str]]:
 
 
 def test_a_limit_is_the_quantile_of_active_minutes_with_headroom_rounded_up(busy_minutes: Any) -> None:
-    release = busy_minutes("a", "requests", 10, 30, 20, 40)
+    release = busy_minutes("a", "requests", 10, 50, 20, 60)
     release.minute(5, "a", "requests", 3, 1, 4, 2)
     policy = derived(release, quantile=0.75, headroom=1.1)
-    # 3 10 20 30 40: rank ceil(3.75) = 4, 30 * 1.1 = 33 (in floating point 33.00000000000001)
+    # 3 10 20 50 60: rank ceil(3.75) = 4, 50 * 1.1 = 55 (in floating point 55.00000000000001)
     assert [(limit.tenant, limit.kind, limit.limit, limit.per_seconds, limit.burst) for limit in policy.limits] == [
-        ("a", "requests", 33, 60, 33)
+        ("a", "requests", 55, 60, 55)
     ]
     assert policy.limits[0].evidence == {
         "active_minutes": 5,
         "quantile": 0.75,
-        "quantile_value": 30,
+        "quantile_value": 50,
         "headroom": 1.1,
-        "want": 33,
+        "want": 55,
         "bound_by": "want",
         "floor": 1,
         "cap": 100_000,
         "capacity": 6_000,
         "weight": "1",
         "estimated": False,
-        "demand": 103,
-        "admitted": 101,
+        "demand": 143,
+        "admitted": 141,
         "denied": 4,
         "unmet": 2,
         "first_hour": "2026-03-02T00:00:00Z",
@@ -72,6 +72,12 @@ def test_a_limit_is_the_quantile_of_active_minutes_with_headroom_rounded_up(busy
         "derived_at": "2026-03-02T02:00:00Z",
         "epoch": 1,
     }
+
+
+def test_the_quantile_is_the_decimal_that_was_written(busy_minutes: Any) -> None:
+    # the double 0.1 is a little more than a tenth, which would be rank 2 of 10
+    policy = derived(busy_minutes("a", "requests", *range(1, 11)), quantile=0.1)
+    assert policy.limits[0].evidence["quantile_value"] == 1
 
 
 def test_each_kind_has_its_own_unit_and_concurrency_is_slots(release: Any) -> None:

@@ -103,6 +103,18 @@ def test_a_damaged_file_is_not_written_over(store: LocalStore) -> None:
     assert store.read("published/policy.json") == b'{"format": "quotaloop/policy@2"}'
 
 
+class TornStore(LocalStore):
+    """A disk that keeps only the first half of what is written."""
+
+    def replace(self, path: str, data: bytes) -> None:
+        super().replace(path, data[: len(data) // 2])
+
+
+def test_a_write_that_does_not_read_back_the_same_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckRefused, match="not policy 7 as published"):
+        publish(TornStore(tmp_path), POLICY)
+
+
 def test_the_path_is_the_configured_one(store: LocalStore) -> None:
     publish(store, POLICY, path="edge/limits.json")
     assert read_back(store, path="edge/limits.json") == POLICY
