@@ -37,12 +37,13 @@ def accepted(parsed: DataFrame, excluded: DataFrame | None) -> DataFrame:
 
 
 def outcome_counts(events: DataFrame, excluded: DataFrame | None) -> DataFrame:
-    """Accepted, duplicate and conflicting events, one row per hour and raw file."""
+    """Accepted, duplicate and conflicting events, one row per ``hour_ms`` and raw file."""
     file = ("hour", "topic", "partition", "range_start")
     rows = events.select(*file, F.lit("accepted").alias("outcome"))
     if excluded is not None:
         rows = rows.unionByName(excluded.select(*file, "outcome"))
-    return rows.groupBy(*file).agg(
+    hour = F.unix_millis("hour").alias("hour_ms")
+    return rows.groupBy(hour, *file[1:]).agg(
         *(
             F.count_if(F.col("outcome") == word).alias(word)
             for word in ("accepted", "duplicate", "conflicting_duplicate")

@@ -80,7 +80,7 @@ def from_events(events: Sequence[Event]) -> pa.Table:
 
 
 def with_derived(content: pa.Table, coordinates: pa.Table) -> pa.Table:
-    """The content columns beside their coordinates, with hour, inter-token latency and buckets, as ``EVENTS_SCHEMA``."""
+    """The content beside its coordinates, with hour, inter-token latency and buckets, as ``EVENTS_SCHEMA``."""
     ts = _numbers(content["ts"].cast(_LONG))
     duration = _numbers(content["duration_us"])
     ttft = _numbers(content["ttft_us"].fill_null(0))
@@ -108,7 +108,8 @@ def inter_token_micros(
     quotient, remainder = np.divmod(duration - ttft, gaps)
     twice = 2 * remainder
     up = (twice > gaps) | ((twice == gaps) & (quotient % 2 == 1))
-    return quotient + up
+    rounded: np.ndarray[tuple[int], np.dtype[np.int64]] = quotient + up
+    return rounded
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -18,14 +18,16 @@ _PLAIN_STRING = re.compile(r'"[^"\\\x00-\x1f]*"')
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
 _STRING_START = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*')
 _WORDS = {"true": True, "false": False, "null": None}
-_UNFINISHED = re.compile(r"(?:t(?:r(?:u)?)?|f(?:a(?:l(?:s)?)?)?|n(?:u(?:l)?)?|-|-?[0-9.eE+-]+)\Z")
+_UNFINISHED = re.compile(
+    r"(?:t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?|-|-?(?:0|[1-9][0-9]*)(?:\.|(?:\.[0-9]+)?[eE][+-]?))\Z"
+)
 _UNFINISHED_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 NESTED = object()  # stands for an object or array as the value of a field
 
 
-class SyntaxFault(Exception):
+class SyntaxFault(Exception):  # noqa: N818 - a fault of the line, not an error of the code
     """A line that is not one JSON object; ``reason`` is the word for the quarantine."""
 
     def __init__(self, reason: str) -> None:
@@ -121,9 +123,11 @@ class _Reader:
         return self._scalar()
 
     def _scalar(self) -> Any:
+        if _UNFINISHED.match(self.text, self.at):
+            raise SyntaxFault("truncated")
         match = _SCALAR.match(self.text, self.at)
-        if match is None or (self.keys and match.end() == len(self.text)):
-            raise SyntaxFault("truncated" if _UNFINISHED.match(self.text, self.at) else self._odd())
+        if match is None:
+            raise SyntaxFault(self._odd())
         self.at = match.end()
         word = match[0]
         if word in _WORDS:

@@ -49,10 +49,14 @@ _SPELLINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
 _LENGTHS = {"tenant": 64, "api_version": 32, "route": 256, "method": 32} | dict.fromkeys(
     ("event_id", "operation", "retry_of", "api_key_id", "host", "boot", "prev_boot", "model"), 128
 )
-_REPEATED = ("tenant", "route", "api_version", "operation", "model", "api_key_id", "host", "boot", "prev_boot")
+_REPEATED = (
+    *("tenant", "route", "api_version", "method", "operation", "model"),
+    *("api_key_id", "host", "boot", "prev_boot"),
+)
 _UNIQUE = ("event_id", "retry_of")
 _SQL_TYPES = {"string": "VARCHAR", "time": "VARCHAR", "int": "BIGINT", "number": "DOUBLE"}
 _CREDENTIAL_HINT = "sk-|AKIA|ghp_|eyJ"
+_SHORTEST = 80  # bytes of a raw line; the required fields alone need more
 
 Bools = npt.NDArray[np.bool_]
 Longs = npt.NDArray[np.int64]
@@ -75,7 +79,8 @@ def read_block(block: bytes, *, late_bound_ms: int | None) -> Block:
     lines = pa.Array.from_buffers(
         pa.string(), len(starts) - 1, [None, pa.py_buffer(starts.astype(np.int32)), pa.py_buffer(block)]
     )
-    matched = np.flatnonzero(pc.match_substring_regex(lines, _line_expression()).to_numpy(zero_copy_only=False))
+    matches = pc.match_substring_regex(lines, _line_expression()).to_numpy(zero_copy_only=False)
+    matched = np.flatnonzero(matches & (np.diff(starts) >= _SHORTEST))
     begin, end = starts[matched], starts[matched + 1] - 1
     bytes_ = np.frombuffer(block, dtype=np.uint8)
     offsets, kafka_times, payload = _prefixes(bytes_, begin)
@@ -150,7 +155,7 @@ def _digits(bytes_: npt.NDArray[np.uint8], begin: Longs) -> tuple[Longs, Longs]:
 
 
 def _views(block: bytes, bytes_: npt.NDArray[np.uint8], begin: Longs, end: Longs) -> pa.Array:
-    """Payloads as string views into the block, without a copy; every payload is longer than 12 bytes."""
+    """Payloads as string views into the block, without a copy; 12 bytes or less would lie in the view itself."""
     views = np.empty(
         len(begin), dtype=[("length", np.int32), ("prefix", "V4"), ("buffer", np.int32), ("offset", np.int32)]
     )
@@ -221,7 +226,8 @@ def _consistent(columns: pa.Table) -> Bools:
     fine &= _absent(columns["total_tokens"]) | (_numbers(columns["total_tokens"]) == total)
     stamps = [_absent(columns[name]) for name in ("host", "boot", "seq")]
     fine &= (stamps[0] == stamps[1]) & (stamps[1] == stamps[2])
-    return fine & (_absent(columns["prev_boot"]) == _absent(columns["prev_seq"]))
+    fine &= _absent(columns["prev_boot"]) == _absent(columns["prev_seq"])
+    return fine
 
 
 def _no_credentials(columns: pa.Table) -> Bools:
@@ -244,7 +250,8 @@ def _micros(column: pa.ChunkedArray, default: int | None) -> pa.Array:
 def _content(columns: pa.Table) -> pa.Table:
     """Defaults filled in and units changed, as the strict parser does."""
     status = _numbers(columns["status"])
-    usual = np.where(status < 400, "ok", np.where(status == 429, "denied", np.where(status == 499, "cancelled", "error")))
+    kinds = [status < 400, status == 429, status == 499]
+    usual = np.select(kinds, ["ok", "denied", "cancelled"], "error")
     total = sum(_numbers(columns[name]) for name in TOKEN_CLASSES)
     made = {
         "ts": columns["ts"].cast(TIME),

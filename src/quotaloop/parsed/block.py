@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from quotaloop.events import credentials
 from quotaloop.events.columns import COORDINATES, EVENTS_SCHEMA, TIME, from_events, with_derived
-from quotaloop.events.event import Event, Parsed
-from quotaloop.events.parser import MAX_BYTES, Rejection, parse_line
+from quotaloop.events.event import Event, Parsed, Rejection
+from quotaloop.events.parser import MAX_BYTES, parse_line
 from quotaloop.events.vectorised import read_block
 from quotaloop.raw.ranges import Range
 from quotaloop.raw.record import Record, decode

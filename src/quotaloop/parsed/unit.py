@@ -19,9 +19,9 @@ from quotaloop.storage.store import Store
 class Note:
     """What a unit holds, in whole numbers; hours are epoch ms.
 
-    ``hours``: events of the hour, and the last hour that one of them is still in flight in. ``stamps``: host, boot, hour,
-    least and greatest seq. ``prior``: host, boot, hour, prev_boot, prev_seq. ``greatest_sum``: the largest sum of one
-    counted column, for the check of overflow.
+    ``hours``: events of the hour, and the last hour that one of them is still in flight in. ``stamps``: host, boot,
+    hour, least and greatest seq. ``prior``: host, boot, hour, prev_boot, prev_seq. ``greatest_sum``: the largest sum of
+    one counted column, for the check of overflow.
     """
 
     lines: int = 0
@@ -61,7 +61,8 @@ class Unit:
 
     def _path(self, ending: str) -> str:
         item = self.range
-        return f"parsed/{self.fingerprint}/{item.topic}/p={item.partition:05d}/{item.start:020d}-{item.end:020d}{ending}"
+        folder = f"parsed/{self.fingerprint}/{item.topic}/p={item.partition:05d}"
+        return f"{folder}/{item.start:020d}-{item.end:020d}{ending}"
 
     @property
     def events_path(self) -> str:

@@ -1,8 +1,8 @@
 """Files into the raw zone, byte for byte, once: prepare, claim, record, rename.
 
 The lines of a file are written under unnamed files first, so that a damaged file leaves nothing behind. Then the first
-offset is claimed, the import is recorded with the ranges it will have, and the ranges are renamed in. A restart with the
-same file finds the record or the claim and completes exactly those ranges.
+offset is claimed, the import is recorded with the ranges it will have, and the ranges are renamed in. A restart with
+the same file finds the record or the claim and completes exactly those ranges.
 """
 
 from __future__ import annotations
@@ -153,9 +153,8 @@ def _next_offset(store: Store, topic: str, partition: int, digest: str) -> int:
         if number == partition and start >= following:
             claim = json.loads(store.read(path))
             if claim["sha256"] != digest:
-                raise UsageError(
-                    f"{folder(topic, partition)}: the import of {claim['source']} is not complete; land that file again first"
-                )
+                where = folder(topic, partition)
+                raise UsageError(f"{where}: the import of {claim['source']} is not complete; land that file first")
             following = min(following, start)
     return following
 

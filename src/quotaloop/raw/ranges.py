@@ -71,7 +71,7 @@ def claimed(store: Store, topic: str) -> dict[tuple[int, int], str]:
 
 
 def check_tiling(ranges: Iterable[Range]) -> None:
-    """Within a partition each range begins where the one before ended; raises ``CheckRefused`` with the first that does not."""
+    """Each range of a partition begins where the one before ended; ``CheckRefused`` at the first that does not."""
     before: Range | None = None
     for current in sorted(ranges):
         same = before is not None and (before.topic, before.partition) == (current.topic, current.partition)

@@ -17,6 +17,7 @@ from quotaloop.errors import InputUnreadable
 
 _MAGIC = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst"}
 _CHUNK = 1 << 20
+_SIP = 1024  # compressed bytes at a time: a zstd block of 4 bytes may hold 128 KB
 _SMALL = 64 * 1024 * 1024  # below this size no inflation is a bomb
 
 
@@ -78,7 +79,7 @@ class _WholeFrames(io.RawIOBase):
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         while not self._pending:
-            compressed = self._decoder.unused_data or self._file.read(_CHUNK)
+            compressed = self._decoder.unused_data or self._file.read(_SIP)
             if self._decoder.eof and compressed:
                 self._decoder = zstandard.ZstdDecompressor().decompressobj()
                 self._fresh = True

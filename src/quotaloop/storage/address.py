@@ -11,7 +11,7 @@ from quotaloop.storage.store import Store
 
 
 def open_store(url: str) -> Store:
-    """The store behind ``file:///path`` (or a relative ``file:path``, or a plain path); ``UsageError`` for other schemes."""
+    """The store behind ``file:///path``, a relative ``file:path`` or a plain path; ``UsageError`` for other schemes."""
     parts = urlsplit(url)
     if parts.scheme in ("", "file"):
         if parts.netloc not in ("", "localhost"):

@@ -54,8 +54,8 @@ class LocalStore:
         return self.root / path
 
     def uri(self, path: str) -> str:
-        """A ``file:`` URI."""
-        return self.path(path).as_uri()
+        """A ``file:`` address as Hadoop reads it: nothing in it is escaped."""
+        return f"file://{self.path(path)}"
 
     def exists(self, path: str) -> bool:
         """Is a file or folder of that name there?"""
@@ -96,7 +96,7 @@ class LocalStore:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(draft, target)
+        draft.replace(target)
         _sync_folder(target.parent)
 
     def rename_if_absent(self, source: str, path: str) -> bool:

@@ -10,7 +10,7 @@ DERIVED: tuple[str, ...] = ()
 CHUNK_BYTES = 1 << 20
 
 
-def lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
+def lines(stream: BinaryIO, name: str) -> Iterator[bytes]:  # noqa: ARG001 - every format is told the name
     r"""The lines as they are, split at newlines alone; memory is bounded by a chunk and the longest line.
 
     One ``\r`` before the newline is not part of the line, an empty line is a line, and so is a last line without a

@@ -1,0 +1,112 @@
+"""The checks that a release needs, over exactly the files that would be published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.audit.double_entry import double_entry
+from jobs.audit.expectations import check_files
+from jobs.audit.waivers import Waiver
+from quotaloop.errors import CheckRefused
+from quotaloop.marts.candidate import INTERNAL, Candidate
+from quotaloop.marts.release import Verdict
+from quotaloop.marts.tables import INGEST_LEDGER
+from quotaloop.parsed.unit import Note
+from quotaloop.raw.ranges import Range, check_tiling
+from quotaloop.settings import Settings
+from quotaloop.storage.store import Store
+
+_FEW = 100  # so many bad lines are no reason to stop
+
+
+def audit(
+    store: Store,
+    candidate: Candidate,
+    recounted: Mapping[str, pa.Table],
+    notes: Mapping[Range, Note],
+    waivers: list[Waiver],
+    settings: Settings,
+) -> list[Verdict]:
+    """The verdict of every check, in the order of the release contract; failures that a waiver answers say so."""
+    with store.open(candidate.ledger.path) as file:
+        ledger: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+    waived = {(waiver.check, waiver.range) for waiver in waivers}
+    return [
+        *_line_identity(ledger, recounted["lines"], waived),
+        _tiling(candidate.ranges),
+        *_double_entry(store, candidate, recounted, notes, waived),
+        *_expectations(store, candidate),
+        *_bad_share(ledger, settings.max_bad_share, waived),
+    ]
+
+
+def _line_identity(ledger: list[dict[str, Any]], recounted: pa.Table, waived: set[tuple[str, Range]]) -> list[Verdict]:
+    lines = {(row["topic"], row["partition"], row["start_offset"]): row for row in recounted.to_pylist()}
+    failures = []
+    for row in ledger:
+        known = row["accepted"] + row["duplicate"] + row["late"] + row["quarantined"]
+        again = lines.get((row["topic"], row["partition"], row["start_offset"]))
+        if row["lines"] != known:
+            failures.append(_refusal("line_identity", row, f"{row['lines']} lines, {known} with an outcome", waived))
+        elif again is not None and again["lines"] != row["lines"]:
+            failures.append(
+                _refusal("line_identity", row, f"Spark has {row['lines']} lines, MapReduce {again['lines']}", waived)
+            )
+    return failures or [Verdict("line_identity", True, f"{len(ledger)} raw files")]
+
+
+def _tiling(ranges: list[Range]) -> Verdict:
+    try:
+        check_tiling(ranges)
+    except CheckRefused as refusal:
+        return Verdict("tiling", False, str(refusal))
+    return Verdict("tiling", True, f"{len(ranges)} ranges")
+
+
+def _double_entry(
+    store: Store,
+    candidate: Candidate,
+    recounted: Mapping[str, pa.Table],
+    notes: Mapping[Range, Note],
+    waived: set[tuple[str, Range]],
+) -> list[Verdict]:
+    """A waiver answers for a run whose recounted hours all lie in ranges that it names."""
+    verdicts = double_entry(store, candidate, recounted)
+    ranges = [item for item in candidate.sources if not set(candidate.emit).isdisjoint(notes[item].hours)]
+    answered = bool(ranges) and all(("double_entry", item) in waived for item in ranges)
+    return [
+        Verdict(verdict.check, verdict.ok, verdict.detail, waived=not verdict.ok and answered) for verdict in verdicts
+    ]
+
+
+def _expectations(store: Store, candidate: Candidate) -> list[Verdict]:
+    files = {table: [entry.path for entry in entries] for table, entries in candidate.new_files.items()}
+    published = {table: paths for table, paths in files.items() if table not in INTERNAL}
+    published[INGEST_LEDGER.name] = [candidate.ledger.path]
+    return [
+        Verdict(
+            "expectations",
+            found.success,
+            "; ".join(found.failures) or f"{found.table}: {found.evaluated} expectations",
+        )
+        for found in check_files(store, published)
+    ]
+
+
+def _bad_share(ledger: list[dict[str, Any]], most: float, waived: set[tuple[str, Range]]) -> list[Verdict]:
+    failures = []
+    for row in ledger:
+        bad = row["quarantined"] - dict(row["reasons"]).get("erased", 0)
+        if bad > _FEW and bad > most * row["lines"]:
+            text = f"{bad} of {row['lines']} lines are in quarantine, more than max_bad_share = {most}"
+            failures.append(_refusal("bad_share", row, text, waived))
+    return failures or [Verdict("bad_share", True, f"{len(ledger)} raw files")]
+
+
+def _refusal(check: str, row: Mapping[str, Any], text: str, waived: set[tuple[str, Range]]) -> Verdict:
+    item = Range(row["topic"], row["partition"], row["start_offset"], row["end_offset"])
+    return Verdict(check, False, f"{item}: {text}", waived=(check, item) in waived)

@@ -1,0 +1,133 @@
+"""One run's work: the inputs that all stages share, looked up once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from quotaloop.marts import candidate as candidates
+from quotaloop.marts.release import Day, Release, is_pinned, mend_pointer, newest, read_days
+from quotaloop.parsed.unit import Note, missing, parse_note, units
+from quotaloop.progress import Progress, Silence
+from quotaloop.raw.ranges import Range, check_tiling, landed
+from quotaloop.settings import Settings
+from quotaloop.storage.address import open_store
+from quotaloop.storage.store import Store
+from quotaloop.version import fingerprint
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@dataclass
+class Work:
+    """What a run works on; made anew for every run, so that nothing it looks up changes under it."""
+
+    settings: Settings
+    progress: Progress = field(default_factory=Silence)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store of the settings, its pointer mended."""
+        store = open_store(self.settings.store)
+        mend_pointer(store)
+        return store
+
+    @cached_property
+    def ranges(self) -> list[Range]:
+        """The listing of the raw zone, found to tile."""
+        found = landed(self.store)
+        check_tiling(found)
+        return found
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the code and the settings that touch rows."""
+        return fingerprint(self.settings)
+
+    @cached_property
+    def latest(self) -> Release | None:
+        """The newest release."""
+        return newest(self.store)
+
+    @cached_property
+    def base(self) -> Release | None:
+        """The release whose files can be carried over: the newest, if code and settings are the same."""
+        latest = self.latest
+        return latest if latest is not None and latest.fingerprint == self.fingerprint else None
+
+    @property
+    def pinned(self) -> bool:
+        """Was the store rolled back, and not resumed?"""
+        return is_pinned(self.store, self.latest)
+
+    @cached_property
+    def new_ranges(self) -> list[Range]:
+        """Ranges that the newest release does not have."""
+        spans = self.latest.raw if self.latest else []
+        return [
+            item
+            for item in self.ranges
+            if not any(
+                (span.topic, span.partition) == (item.topic, item.partition)
+                and span.start <= item.start
+                and item.end <= span.end
+                for span in spans
+            )
+        ]
+
+    @cached_property
+    def unparsed(self) -> list[Range]:
+        """Ranges whose units are not there."""
+        return [unit.range for unit in missing(self.store, units(self.ranges, self.fingerprint), self.fingerprint)]
+
+    @cached_property
+    def notes(self) -> dict[Range, Note]:
+        """The notes of all units; all ranges must be parsed."""
+        wanted = units(self.ranges, self.fingerprint)
+        return {unit.range: parse_note(self.store.read(unit.note_path)) for unit in wanted}
+
+    @cached_property
+    def base_days(self) -> dict[str, Day]:
+        """The base's days; one whose raw is gone is frozen."""
+        here = {(item.topic, item.partition, item.start) for item in self.ranges}
+        days = read_days(self.store, self.base)
+        for day in days.values():
+            day.frozen = day.frozen or any(tuple(row[:3]) not in here for rows in day.outcomes.values() for row in rows)
+        return days
+
+    @cached_property
+    def base_ledger(self) -> pa.Table | None:
+        """The base's ledger."""
+        if self.base is None or self.base.ledger is None:
+            return None
+        with self.store.open(self.base.ledger.path) as file:
+            return pq.read_table(file)
+
+    @cached_property
+    def revision(self) -> str:
+        """The revision that a build of these inputs makes."""
+        return candidates.revision_of(self.fingerprint, self.base, self.ranges)
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None, unit: str = "") -> Iterator[None]:
+        """Say that a stage begins and ends."""
+        self.progress.begin(name, total, unit)
+        try:
+            yield
+        finally:
+            self.progress.end()
+
+    @contextmanager
+    def spark(self) -> Iterator[SparkSession]:
+        """The run's session, opened when it is first needed."""
+        from jobs.spark.runtime import session  # a run that finds nothing to do never loads Spark
+
+        with session(self.settings) as spark:
+            yield spark

@@ -1,0 +1,262 @@
+"""Releases: which files count. A numbered manifest is renamed in if absent; ``CURRENT`` names the newest for readers.
+
+``releases/<10-digit number>.json`` names the parent, code and settings, the verdict of every check, the raw spans, and
+for every date the SHA-256 of its day manifest, ``releases/days/<sha256>.json``, which lists the files of that date.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from quotaloop import faults
+from quotaloop.errors import QuotaloopError, UsageError
+from quotaloop.storage.store import Store
+
+FORMAT = "quotaloop/release@1"
+POINTER = "CURRENT"
+_NUMBERED = re.compile(r"releases/([0-9]{10})\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One published file; ``hours`` are the epoch-ms hours in it (a daily file: none)."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    hours: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The raw of one partition in a release: from the first range to the last, and the digest of their listing."""
+
+    topic: str
+    partition: int
+    start: int
+    end: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one check said: ``ok``, or what it found; ``waived`` where a waiver answers it."""
+
+    check: str
+    ok: bool
+    detail: str
+    waived: bool = False
+
+
+@dataclass(slots=True)
+class Day:
+    """The files of one date by table, and per hour how often it was counted and what became of each raw file's events.
+
+    ``outcomes``: hour to rows of topic, partition, first offset of the raw file, accepted, duplicate, conflicting.
+    """
+
+    date: str
+    fingerprint: str
+    tables: dict[str, list[FileEntry]] = field(default_factory=dict)
+    counted: dict[int, str] = field(default_factory=dict)
+    outcomes: dict[int, list[list[Any]]] = field(default_factory=dict)
+    frozen: bool = False
+
+    def render(self) -> bytes:
+        """Canonical JSON; its SHA-256 is the manifest's name."""
+        return canonical(
+            {
+                "date": self.date,
+                "fingerprint": self.fingerprint,
+                "frozen": self.frozen,
+                "tables": {
+                    table: [_plain(entry) for entry in sorted(entries, key=lambda entry: entry.path)]
+                    for table, entries in self.tables.items()
+                },
+                "counted": {rfc3339(hour): word for hour, word in self.counted.items()},
+                "outcomes": {rfc3339(hour): sorted(rows) for hour, rows in self.outcomes.items()},
+            }
+        )
+
+
+@dataclass(slots=True)
+class Release:
+    """The content of a numbered manifest."""
+
+    number: int
+    parent: int | None
+    code: str
+    settings: dict[str, Any]
+    fingerprint: str
+    checks: list[Verdict]
+    raw: list[Span]
+    days: dict[str, str]
+    ledger: FileEntry | None
+    waivers: list[str]
+    pinned: bool = False
+    rolled_back_to: int | None = None
+
+    @property
+    def path(self) -> str:
+        """Where it lies in the store."""
+        return release_path(self.number)
+
+    def render(self) -> bytes:
+        """Canonical JSON."""
+        document = asdict(self) | {"format": FORMAT, "ledger": _plain(self.ledger) if self.ledger else None}
+        return canonical(document)
+
+
+def release_path(number: int) -> str:
+    """``releases/<10-digit number>.json``."""
+    return f"releases/{number:010d}.json"
+
+
+def canonical(document: Any) -> bytes:
+    """JSON with sorted keys and one newline at the end."""
+    return (json.dumps(document, sort_keys=True, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def rfc3339(epoch_ms: int) -> str:
+    """A whole hour as ``2026-03-02T00:00:00Z``."""
+    return datetime.fromtimestamp(epoch_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def hour_ms(text: str) -> int:
+    """The inverse of ``rfc3339``."""
+    return int(datetime.fromisoformat(text).timestamp()) * 1000
+
+
+def numbers(store: Store) -> list[int]:
+    """All release numbers, ascending."""
+    found = (_NUMBERED.fullmatch(info.path) for info in store.files("releases"))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def read_release(store: Store, number: int) -> Release:
+    """Release ``number``; raises ``UsageError`` if there is none."""
+    try:
+        document = json.loads(store.read(release_path(number)))
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no release {number}; see `quotaloop release list`") from error
+    document.pop("format")
+    document["checks"] = [Verdict(**row) for row in document["checks"]]
+    document["raw"] = [Span(**row) for row in document["raw"]]
+    document["ledger"] = _entry(document["ledger"]) if document["ledger"] else None
+    return Release(**document)
+
+
+def newest(store: Store) -> Release | None:
+    """The release with the greatest number."""
+    known = numbers(store)
+    return read_release(store, known[-1]) if known else None
+
+
+def current(store: Store) -> Release | None:
+    """The release that ``CURRENT`` names, for readers: resolve it once and keep to it."""
+    try:
+        return read_release(store, int(store.read(POINTER)))
+    except FileNotFoundError:
+        return None
+
+
+def read_day(store: Store, digest: str) -> Day:
+    """A day manifest by its SHA-256."""
+    return parse_day(json.loads(store.read(f"releases/days/{digest}.json")))
+
+
+def parse_day(document: Mapping[str, Any]) -> Day:
+    """A day from the JSON of its manifest."""
+    return Day(
+        date=document["date"],
+        fingerprint=document["fingerprint"],
+        frozen=document["frozen"],
+        tables={table: [_entry(row) for row in rows] for table, rows in document["tables"].items()},
+        counted={hour_ms(hour): word for hour, word in document["counted"].items()},
+        outcomes={hour_ms(hour): rows for hour, rows in document["outcomes"].items()},
+    )
+
+
+def read_days(store: Store, release: Release | None) -> dict[str, Day]:
+    """All day manifests of a release by date."""
+    return {date: read_day(store, digest) for date, digest in sorted(release.days.items())} if release else {}
+
+
+def store_days(store: Store, days: Iterable[Day]) -> dict[str, str]:
+    """Commit day manifests; date to SHA-256."""
+    digests = {}
+    for day in days:
+        data = day.render()
+        digests[day.date] = hashlib.sha256(data).hexdigest()
+        store.write_if_absent(f"releases/days/{digests[day.date]}.json", data)
+    faults.reached("release:days")
+    return digests
+
+
+def publish(store: Store, release: Release) -> bool:
+    """Rename the manifest in if absent, then move ``CURRENT``; False if another run took the number."""
+    if not store.write_if_absent(release.path, release.render()):
+        return False
+    faults.reached("release:numbered")
+    mend_pointer(store)
+    faults.reached("release:current")
+    return True
+
+
+def mend_pointer(store: Store) -> None:
+    """Let ``CURRENT`` name the newest release, as it does unless a run was cut off before that rename."""
+    known = numbers(store)
+    if not known:
+        return
+    try:
+        named = int(store.read(POINTER))
+    except FileNotFoundError:
+        named = 0
+    if named < known[-1]:
+        store.replace(POINTER, f"{known[-1]:010d}".encode())
+
+
+def is_pinned(store: Store, release: Release | None) -> bool:
+    """Was the newest release rolled back to, and not resumed since?"""
+    return release is not None and release.pinned and not store.exists(_resume_path(release.number))
+
+
+def roll_back(store: Store, number: int) -> Release:
+    """Append a pinned release with the content of release ``number``; raises ``UsageError`` if there is none."""
+    target = read_release(store, number)
+    for _ in range(8):
+        latest = newest(store)
+        assert latest is not None
+        target.number, target.parent = latest.number + 1, latest.number
+        target.pinned, target.rolled_back_to = True, number
+        if publish(store, target):
+            return target
+    raise QuotaloopError("other runs took eight release numbers in a row; try again")
+
+
+def resume(store: Store) -> int | None:
+    """End the pin of the newest release; its number, or None if it is not pinned."""
+    latest = newest(store)
+    if latest is None or not is_pinned(store, latest):
+        return None
+    store.write_if_absent(_resume_path(latest.number), b"{}\n")
+    return latest.number
+
+
+def _resume_path(number: int) -> str:
+    return f"releases/resumed/{number:010d}.json"
+
+
+def _entry(row: Mapping[str, Any]) -> FileEntry:
+    return FileEntry(row["path"], row["rows"], row["bytes"], row["sha256"], tuple(map(hour_ms, row["hours"])))
+
+
+def _plain(entry: FileEntry) -> dict[str, Any]:
+    return asdict(entry) | {"hours": [rfc3339(hour) for hour in entry.hours]}
