@@ -46,6 +46,7 @@ def parse(work: Work) -> None:
             late_bound_ms=work.settings.late_bound,
             done=work.progress.advance,
         )
+    del work.unparsed
 
 
 def build(work: Work) -> Candidate:
@@ -87,18 +88,18 @@ def recount(work: Work) -> dict[str, pa.Table]:
 
 
 def _recount(work: Work, made: Candidate, folder: str) -> None:
-    from jobs.mapreduce.recount import Plan
+    from jobs.mapreduce.plan import plan
     from jobs.mapreduce.recount import recount as recount_raw
 
     lines = sum(item.end - item.start for item in made.sources)
     with work.stage("recount", lines, "lines"):
         result = recount_raw(
             [work.store.uri(item.path) for item in made.sources],
-            Plan(emit=made.emit, read=made.read, late_bound_ms=work.settings.late_bound),
+            plan(made.emit, made.read, late_bound_ms=work.settings.late_bound, lines=lines),
         )
     for name in RECOUNTED:
         sink = pa.BufferOutputStream()
-        pq.write_table(getattr(result, name), sink, compression="zstd")
+        pq.write_table(result[name], sink, compression="zstd")
         work.store.replace(f"{folder}/{name}.parquet", sink.getvalue().to_pybytes())
     work.store.replace(f"{folder}/done", b"")
     faults.reached("recount:done")

@@ -15,6 +15,7 @@ from quotaloop.marts import candidate as candidates
 from quotaloop.marts.release import Day, Release, is_pinned, mend_pointer, newest, read_days
 from quotaloop.parsed.unit import Note, missing, parse_note, units
 from quotaloop.progress import Progress, Silence
+from quotaloop.raw.landing import unfinished
 from quotaloop.raw.ranges import Range, check_tiling, landed
 from quotaloop.settings import Settings
 from quotaloop.storage.address import open_store
@@ -41,10 +42,16 @@ class Work:
 
     @cached_property
     def ranges(self) -> list[Range]:
-        """The listing of the raw zone, found to tile."""
+        """The listing of the raw zone, found to tile; without imports that are not complete."""
         found = landed(self.store)
         check_tiling(found)
-        return found
+        incomplete = frozenset().union(*self.unfinished.values())
+        return [item for item in found if item not in incomplete]
+
+    @cached_property
+    def unfinished(self) -> dict[str, frozenset[Range]]:
+        """Imports that were cut off; they are left out until the file is landed again."""
+        return unfinished(self.store)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -235,8 +235,11 @@ def _add(counts: dict[str, _Count], results: Sequence[Any]) -> None:
 
 
 def _cause(result: Any) -> str:
-    text = re.search(r"exception_message['\"]: ['\"]?([^\n'\"]*)", str(result.exception_info))
-    return text[1].strip() if text and text[1].strip() not in ("", "None") else str(result.result)[:200]
+    """In one line: what was raised, by one metric or several, or what was there instead."""
+    told = result.exception_info or {}
+    raised = [told] if "exception_message" in told else [one for one in told.values() if isinstance(one, dict)]
+    messages = dict.fromkeys(str(one["exception_message"]) for one in raised if one.get("exception_message"))
+    return " ".join("; ".join(messages or [f"found {result.result.get('observed_value')}"]).split())
 
 
 @contextmanager

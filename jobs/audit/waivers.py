@@ -24,7 +24,7 @@ class Waiver:
 
 
 def waive(store: Store, check: str, where: str, reason: str) -> str:
-    """Record a waiver; its path. Raises ``UsageError`` for a check that cannot be waived or one that is waived already."""
+    """Record a waiver and return its path; raises ``UsageError`` if it cannot be waived, or is already."""
     if check not in CHECKS:
         raise UsageError(f"check {check!r} cannot be waived; these can: {', '.join(CHECKS)}")
     if not reason.strip():

@@ -73,9 +73,7 @@ class _Build:
     def __init__(self, spark: SparkSession, store: Store, inputs: Inputs, progress: Progress) -> None:
         self.spark, self.store, self.inputs, self.progress = spark, store, inputs, progress
         self.new = [item for item in inputs.ranges if not self._in_parent(item)]
-        self.frozen = frozenset(
-            hour for day in inputs.parent_days.values() if day.frozen for hour in day.counted
-        )
+        self.frozen = frozenset(hour for day in inputs.parent_days.values() if day.frozen for hour in day.counted)
         self.touched: Touched = touched(inputs.notes, self.new, self.frozen)
         self.written: dict[str, list[FileEntry]] = {}
 
@@ -83,7 +81,9 @@ class _Build:
         hours = self.touched.events
         self.progress("which lines repeat one another")
         parsed = self._parsed(hours)
-        self._write("exclusions", exclusions(parsed), INTERNAL_SCHEMAS["exclusions"], ("hour", "topic", "partition", "offset"))
+        self._write(
+            "exclusions", exclusions(parsed), INTERNAL_SCHEMAS["exclusions"], ("hour", "topic", "partition", "offset")
+        )
         events = self._accepted(hours)
         overflow.check(events, self.inputs.notes.values())
         outcomes = outcome_counts(events, self._read("exclusions", hours)).collect()
@@ -114,7 +114,9 @@ class _Build:
     def _in_parent(self, item: Range) -> bool:
         parent = self.inputs.parent
         return parent is not None and any(
-            (span.topic, span.partition) == (item.topic, item.partition) and span.start <= item.start and item.end <= span.end
+            (span.topic, span.partition) == (item.topic, item.partition)
+            and span.start <= item.start
+            and item.end <= span.end
             for span in parent.raw
         )
 
@@ -160,7 +162,9 @@ class _Build:
 
     # Tables
 
-    def _write(self, folder: str, frame: DataFrame, schema: pa.Schema, order: tuple[str, ...], time: str = "hour") -> None:
+    def _write(
+        self, folder: str, frame: DataFrame, schema: pa.Schema, order: tuple[str, ...], time: str = "hour"
+    ) -> None:
         self.written[folder] = write_frame(
             frame,
             store_url=self.store.url,
@@ -228,7 +232,7 @@ class _Build:
 
     def _days(self, emit: list[int], outcomes: Iterable[Row]) -> dict[str, Day]:
         parents = self.inputs.parent_days
-        days = {date: day for date, day in parents.items()}
+        days = dict(parents)
         for date in sorted({_date(hour) for hour in emit}):
             before = parents.get(date)
             days[date] = Day(date, self.inputs.fingerprint, frozen=False)

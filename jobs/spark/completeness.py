@@ -1,7 +1,7 @@
 """Table ``completeness_hourly`` from the runs of stamps of whole boots: small data, gathered on the driver.
 
-Runs of different hours never share a stamp unless a gateway stamped twice. Where they do, the stamp belongs to the first
-event by (topic, partition, offset), and the boot's runs are made again from its events.
+Runs of different hours never share a stamp unless a gateway stamped twice. Where they do, the stamp belongs to the
+first event by (topic, partition, offset), and the boot's runs are made again from its events.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +21,7 @@ from quotaloop.events.columns import TIME
 from quotaloop.marts.tables import COMPLETENESS_HOURLY
 
 Boot = tuple[str, str]
+Row = dict[str, Any]
 
 
 class Run(NamedTuple):
@@ -104,7 +106,7 @@ def count_boot(
 
 def _rows_of_boots(
     runs: DataFrame, prior: DataFrame, events: Callable[[], DataFrame], boots: frozenset[Boot]
-) -> list[dict[str, object]]:
+) -> list[Row]:
     by_boot: dict[Boot, list[Run]] = defaultdict(list)
     hours: dict[Boot, dict[int, Seen]] = defaultdict(dict)
     for row in _dicts(_plain(runs.toArrow())):
@@ -119,20 +121,20 @@ def _rows_of_boots(
         by_boot[boot] = _owned_runs(events(), boot)
     said: dict[Boot, int] = defaultdict(int)
     for row in _dicts(_plain(prior.toArrow())):
-        key = (row["host"], row["prev_boot"])
+        before = (row["host"], row["prev_boot"])
         if row["prev_boot"] != row["boot"]:
-            said[key] = max(said[key], row["prev_seq"])
-    rows = []
-    for (host, boot), found in by_boot.items():
-        for hour, counts in count_boot(found, hours[host, boot], said[host, boot]).items():
-            values = (hour, host, boot, *counts)
+            said[before] = max(said[before], row["prev_seq"])
+    rows: list[Row] = []
+    for boot, found in by_boot.items():
+        for hour, counts in count_boot(found, hours[boot], said[boot]).items():
+            values = (hour, *boot, *counts)
             rows.append(dict(zip(COMPLETENESS_HOURLY.schema.names, values, strict=True)))
     return rows
 
 
 def _overlap(runs: list[Run]) -> bool:
     ordered = sorted(runs)
-    return any(after.first <= run.last for run, after in zip(ordered, ordered[1:], strict=False))
+    return any(after.first <= run.last for run, after in pairwise(ordered))
 
 
 def _owned_runs(events: DataFrame, boot: Boot) -> list[Run]:
@@ -161,12 +163,12 @@ def _plain(table: pa.Table) -> pa.Table:
     return table.set_column(table.column_names.index("hour"), "hour", millis)
 
 
-def _dicts(table: pa.Table) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = table.to_pylist()
+def _dicts(table: pa.Table) -> list[Row]:
+    rows: list[Row] = table.to_pylist()
     return rows
 
 
-def _table(rows: list[dict[str, object]]) -> pa.Table:
+def _table(rows: list[Row]) -> pa.Table:
     names = COMPLETENESS_HOURLY.schema.names
     columns = {name: [row[name] for row in rows] for name in names}
     hours = pc.cast(pa.array(columns.pop("hour"), pa.int64()), TIME)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +24,14 @@ _MAX_ROWS = 2_000_000  # of one file
 
 
 def write_frame(
-    frame: DataFrame, *, store_url: str, folder: str, revision: str, schema: pa.Schema, order: tuple[str, ...], time: str
+    frame: DataFrame,
+    *,
+    store_url: str,
+    folder: str,
+    revision: str,
+    schema: pa.Schema,
+    order: tuple[str, ...],
+    time: str,
 ) -> list[FileEntry]:
     """Write rows below ``marts/<folder>``, one hour (or one date) a file, in the declared order.
 
@@ -64,8 +71,8 @@ def _path(folder: str, revision: str, moment: int, part: int) -> str:
 
 def _writer(
     store_url: str, folder: str, revision: str, schema: pa.Schema, time: str
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+    def write(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         store = open_store(store_url)
         for moment, part, rows in _pieces(batches, time, _MAX_ROWS):
             entry = write_rows(store, rows.cast(schema), folder=folder, revision=revision, moment=moment, part=part)
@@ -81,7 +88,7 @@ def _writer(
     return write
 
 
-def _pieces(batches: Iterator[pa.RecordBatch], time: str, most: int) -> Iterator[tuple[int, int, pa.Table]]:
+def _pieces(batches: Iterable[pa.RecordBatch], time: str, most: int) -> Iterator[tuple[int, int, pa.Table]]:
     """Consecutive rows of one hour or date, at most ``most`` of them: its epoch ms, a number, the rows."""
     held: list[pa.Table] = []
     moment, part = -1, 0

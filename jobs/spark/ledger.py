@@ -70,7 +70,9 @@ def _row(
         "late": note.late + too_late,
         "quarantined": sum(reasons.values()),
         "reasons": sorted(reasons.items()),
-        "unknown_fields": sorted(sorted(note.unknown_fields.items(), key=lambda pair: (-pair[1], pair[0]))[:_MOST_FIELDS]),
+        "unknown_fields": sorted(
+            sorted(note.unknown_fields.items(), key=lambda pair: (-pair[1], pair[0]))[:_MOST_FIELDS]
+        ),
     }
 
 

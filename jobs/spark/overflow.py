@@ -20,10 +20,14 @@ def check(events: DataFrame, notes: Iterable[Note]) -> None:
     """Raise ``CheckRefused`` if a sum of a group does not fit; free while all events together stay below the bound."""
     if 5 * sum(note.greatest_sum for note in notes) <= GREATEST:
         return
-    wide = {name: F.sum(F.col(name).cast("decimal(38,0)")) for name in (*TOKEN_CLASSES, "gpu_us", "bytes_in", "bytes_out")}
+    wide = {
+        name: F.sum(F.col(name).cast("decimal(38,0)")) for name in (*TOKEN_CLASSES, "gpu_us", "bytes_in", "bytes_out")
+    }
     wide["total_tokens"] = F.sum(F.col("total_tokens").cast("decimal(38,0)"))
     wide["wanted_tokens"] = F.sum(F.col("wanted_tokens").cast("decimal(38,0)"))
-    sums = events.groupBy("tenant", F.to_date("hour").alias("date")).agg(*(column.alias(name) for name, column in wide.items()))
+    sums = events.groupBy("tenant", F.to_date("hour").alias("date")).agg(
+        *(column.alias(name) for name, column in wide.items())
+    )
     for name in wide:
         row = sums.where(F.col(name) > GREATEST).orderBy("tenant", "date").first()
         if row is not None:

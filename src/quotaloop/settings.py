@@ -15,15 +15,6 @@ from quotaloop.errors import UsageError
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """What all tenants share, for one kind: ``limit`` units in ``per_seconds``, and the ``burst`` on top of an empty bucket."""
-
-    limit: int
-    per_seconds: int
-    burst: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One run's settings. Names are those of ``QUOTALOOP_<NAME>``; durations are whole milliseconds.
@@ -88,7 +79,10 @@ _DURATIONS = frozenset({"late_bound", "closed_grace", "max_policy_age", "policy_
 
 
 def load(
-    *, flags: Mapping[str, str | None] | None = None, config: Path | None = None, environ: Mapping[str, str] | None = None
+    *,
+    flags: Mapping[str, str | None] | None = None,
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """Settings from flags, environment, a TOML file and the defaults, in this order of precedence.
 

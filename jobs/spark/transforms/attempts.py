@@ -37,9 +37,9 @@ def attempts(events: DataFrame) -> DataFrame:
 def contributions(rows: DataFrame) -> DataFrame:
     """What is added where: ``hour``, ``tenant``, ``model``, ``ts`` and each of ``<amount>_<kind>``.
 
-    An attempt that nobody repeated is its own chain and makes one row. Of the others, each attempt makes a row with what
-    was admitted or denied, and each chain one with its demand. A hash tells the two apart: where two chains share one,
-    both take the long way, with the same result.
+    An attempt that nobody repeated is its own chain and makes one row. Of the others, each attempt makes a row with
+    what was admitted or denied, and each chain one with its demand. A hash tells the two apart: where two chains share
+    one, both take the long way, with the same result.
     """
     repeated = rows.where("retry").select("chain").distinct()
     single = rows.join(repeated, "chain", "left_anti")
@@ -58,7 +58,12 @@ def chains(rows: DataFrame) -> DataFrame:
     return (
         rows.groupBy("hour", "tenant", "root")
         .agg(F.min("ts").alias("first_ts"), counted.alias("counted"))
-        .select("hour", "tenant", F.col("first_ts").alias("ts"), *(f"counted.{name}" for name in ("is_denied", "model", *KINDS)))
+        .select(
+            "hour",
+            "tenant",
+            F.col("first_ts").alias("ts"),
+            *(f"counted.{name}" for name in ("is_denied", "model", *KINDS)),
+        )
     )
 
 

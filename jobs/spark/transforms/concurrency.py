@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +30,8 @@ def concurrency(events: DataFrame) -> DataFrame:
     return pieces.repartition("hour", "tenant").mapInArrow(_sweep, _SCHEMA)
 
 
-def _sweep(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """All pieces of the partition's hours and tenants are here; columns ``tenant``, ``start``, ``end``, ``hour`` number."""
+def _sweep(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+    """All pieces of the partition's hours and tenants, with ``start`` and ``end`` in us and ``hour`` as a number."""
     pieces = [batch for batch in batches if batch.num_rows]
     if not pieces:
         return

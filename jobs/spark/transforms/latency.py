@@ -1,4 +1,4 @@
-"""Tables ``latency_hourly`` and ``latency_summary``, from one histogram with the least, greatest and sum of each cell."""
+"""Tables ``latency_hourly`` and ``latency_summary``, from one histogram with extremes and sum of each cell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _METRICS = ("duration", "ttft", "itl")
 
 
 def latency_cells(events: DataFrame) -> DataFrame:
-    """The grain of ``latency_hourly`` with ``count``, and ``min_us``, ``max_us``, ``sum_us`` of what is in the bucket."""
+    """The grain of ``latency_hourly`` with ``count``, ``min_us``, ``max_us`` and ``sum_us`` of the bucket."""
     metrics = F.array(
         *(
             F.struct(

@@ -35,7 +35,9 @@ def _peak_seconds(rows: DataFrame) -> DataFrame:
     """The greatest admitted amount in a clock second; 0 where nothing was admitted."""
     second = F.unix_seconds("ts").alias("second")
     own = [F.when(~F.col("is_denied"), F.col(kind)).otherwise(0).alias(kind) for kind in KINDS]
-    seconds = rows.select(*_HOUR, second, *own).groupBy(*_HOUR, "second").agg(*(F.sum(kind).alias(kind) for kind in KINDS))
+    seconds = (
+        rows.select(*_HOUR, second, *own).groupBy(*_HOUR, "second").agg(*(F.sum(kind).alias(kind) for kind in KINDS))
+    )
     return seconds.groupBy(*_HOUR).agg(*(F.max(kind).alias(f"peak_second_{kind}") for kind in KINDS))
 
 

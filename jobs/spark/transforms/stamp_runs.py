@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ _KEYS = ["hour", "host", "boot"]
 
 
 def stamp_runs(events: DataFrame) -> DataFrame:
-    """``hour``, ``host``, ``boot``, ``first_seq``, ``last_seq``, ``events``: maximal runs, duplicates among the events."""
+    """Maximal runs: ``hour``, ``host``, ``boot``, ``first_seq``, ``last_seq``, and ``events`` with duplicates."""
     stamped = events.where("seq is not null").select(*_KEYS, "seq")
     return stamped.repartition(*_KEYS).mapInArrow(_runs, _SCHEMA)
 
@@ -26,7 +26,7 @@ def prior_stamps(events: DataFrame) -> DataFrame:
     return said.groupBy(*_KEYS, "prev_boot").agg(F.max("prev_seq").alias("prev_seq"))
 
 
-def _runs(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _runs(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
     pieces = [batch for batch in batches if batch.num_rows]
     if not pieces:
         return
@@ -40,7 +40,12 @@ def _runs(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     last = np.concatenate((first[1:], [len(seq)])) - 1
     rows = keys.take(pa.array(group[first]))
     yield pa.RecordBatch.from_arrays(
-        [*(rows[name].combine_chunks() for name in _KEYS), pa.array(seq[first]), pa.array(seq[last]), pa.array(last - first + 1)],
+        [
+            *(rows[name].combine_chunks() for name in _KEYS),
+            pa.array(seq[first]),
+            pa.array(seq[last]),
+            pa.array(last - first + 1),
+        ],
         names=[*_KEYS, "first_seq", "last_seq", "events"],
     )
 

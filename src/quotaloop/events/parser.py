@@ -57,7 +57,7 @@ _BOM = b"\xef\xbb\xbf"
 _RULES: dict[str, tuple[tuple[type, ...], Check]] = {field.name: (field.types, field.check) for field in FIELDS}
 
 
-class _Refused(Exception):  # noqa: N818 - an answer, not an error
+class _Refused(Exception):
     """Carries the reason from where it is seen to ``parse_line``."""
 
 

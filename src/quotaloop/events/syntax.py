@@ -27,7 +27,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 NESTED = object()  # stands for an object or array as the value of a field
 
 
-class SyntaxFault(Exception):  # noqa: N818 - a fault of the line, not an error of the code
+class SyntaxFault(Exception):
     """A line that is not one JSON object; ``reason`` is the word for the quarantine."""
 
     def __init__(self, reason: str) -> None:

@@ -110,11 +110,14 @@ def _line_expression() -> str:
 
 @cache
 def _query() -> str:
-    """Typed columns of the payloads; numbers that do not fit become null and are seen by the count of keys."""
+    """Typed columns of the payloads; numbers that do not fit become null and are seen by the count of keys.
+
+    ``epoch_ms`` would round microseconds; they are cut off.
+    """
     shape = ", ".join(f'"{field.name}": "{_SQL_TYPES[field.kind]}"' for field in fields.FIELDS)
     return f"""
         SELECT * EXCLUDE (ts), ts IS NOT NULL AS has_ts,
-            CASE WHEN starts_with(ts, '2') AND length(ts) > 13 THEN epoch_ms(TRY_CAST(ts AS TIMESTAMP))
+            CASE WHEN starts_with(ts, '2') AND length(ts) > 13 THEN epoch_us(TRY_CAST(ts AS TIMESTAMP)) // 1000
                  ELSE TRY_CAST(ts AS BIGINT) END AS ts
         FROM (SELECT unnest(json_transform(payload, '{{{shape}}}')) FROM payloads)"""
 

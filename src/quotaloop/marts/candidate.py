@@ -1,6 +1,7 @@
 """A build that is not yet a release: what it was made from and the files it made, kept between the stages.
 
-It lies in ``builds/<revision>/``; the revision is a digest of the inputs, so a stage that was cut off finds what it had.
+It lies in ``builds/<revision>/``; the revision is a digest of the inputs, so a stage that was cut off finds what it
+had.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ Notes = Mapping[Range, Note]
 class Touched:
     """Hours (epoch ms) to build again.
 
-    ``events``: hours of new events. ``rates``: those, and all that an attempt of one of them is in flight in. ``boots``:
-    (host, boot) whose completeness may change.
+    ``events``: hours of new events. ``rates``: those, and all that an attempt of one of them is in flight in.
+    ``boots``: (host, boot) whose completeness may change.
     """
 
     events: frozenset[int]
@@ -56,7 +56,7 @@ def holding(notes: Notes, hours: frozenset[int]) -> list[Range]:
 
 def hours_of_boots(notes: Notes, boots: frozenset[tuple[str, str]]) -> frozenset[int]:
     """Hours in which one of the boots wrote a stamp, or a later boot of the host speaks of it."""
-    hours = set()
+    hours: set[int] = set()
     for note in notes.values():
         hours.update(hour for host, boot, hour, _, _ in note.stamps if (host, boot) in boots)
         hours.update(hour for host, _, hour, prior, _ in note.prior if (host, prior) in boots)

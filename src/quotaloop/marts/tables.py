@@ -115,7 +115,10 @@ LATENCY_SUMMARY = Table(
         Column("min_ms", DOUBLE, "least value in ms", "min"),
         Column("max_ms", DOUBLE, "greatest value in ms", "max"),
         Column("sum_ms", DOUBLE, "sum of the values in ms"),
-        *(Column(f"p{q}_ms", DOUBLE, f"{q} % quantile in ms, from the histogram", "quantile") for q in (50, 90, 95, 99)),
+        *(
+            Column(f"p{q}_ms", DOUBLE, f"{q} % quantile in ms, from the histogram", "quantile")
+            for q in (50, 90, 95, 99)
+        ),
     ),
 )
 
@@ -180,7 +183,9 @@ INGEST_LEDGER = Table(
             quarantined="lines that are in quarantine",
         ),
         Column("reasons", pa.map_(TEXT, LONG), "quarantined lines by reason"),
-        Column("unknown_fields", pa.map_(TEXT, LONG), "fields that are not of the event, by name; the 100 most frequent"),
+        Column(
+            "unknown_fields", pa.map_(TEXT, LONG), "fields that are not of the event, by name; the 100 most frequent"
+        ),
     ),
     time="",
 )

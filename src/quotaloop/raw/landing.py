@@ -174,13 +174,14 @@ def _ranges(record: dict[str, object], topic: str) -> list[Range]:
     return [Range(topic, int(str(record["partition"])), start, end) for start, end in pairs]
 
 
-def unfinished(store: Store) -> list[str]:
-    """Names of imports that were recorded and whose ranges are not all there."""
-    names = []
+def unfinished(store: Store) -> dict[str, frozenset[Range]]:
+    """Imports that were recorded and are not complete: ``topic: file`` to the ranges they will have."""
+    found = {}
     for info in store.files("raw"):
         parts = info.path.split("/")
         if len(parts) == 4 and parts[2] == "_imports":
             record = json.loads(store.read(info.path))
-            if not all(store.exists(item.path) for item in _ranges(record, parts[1])):
-                names.append(f"{parts[1]}: {record['file']}")
-    return names
+            ranges = frozenset(_ranges(record, parts[1]))
+            if not all(store.exists(item.path) for item in ranges):
+                found[f"{parts[1]}: {record['file']}"] = ranges
+    return found

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import zstandard
-from isal import igzip
+from isal import igzip, isal_zlib
 
 from quotaloop.errors import InputUnreadable
 
@@ -47,7 +47,7 @@ def open_source(path: Path, *, max_bytes: int, max_inflation: int) -> Iterator[B
             inner = cast(BinaryIO, _decompressed(file, suffix))
             limit = min(max_bytes, max(_SMALL, path.stat().st_size * max_inflation)) if suffix else max_bytes
             yield cast(BinaryIO, io.BufferedReader(_Bounded(inner, path, limit), _CHUNK))
-    except (EOFError, zlib.error, zstandard.ZstdError, igzip.BadGzipFile, igzip.IsalError) as error:
+    except (EOFError, zlib.error, zstandard.ZstdError, igzip.BadGzipFile, isal_zlib.error) as error:
         raise InputUnreadable(f"{path} is cut off or damaged: {error}; nothing of it was landed") from error
     except OSError as error:
         raise InputUnreadable(f"{path} cannot be read: {error.strerror or error}") from error

@@ -362,3 +362,19 @@ def test_without_files_nothing_is_said_and_great_expectations_is_not_loaded() ->
     root = Path(__file__).parents[3]
     path = f"{root / 'src'}:{root}"
     subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": path}, timeout=60)
+
+
+def test_an_expectation_that_cannot_be_evaluated_is_a_failure_with_its_cause(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = expectations._frame
+    monkeypatch.setattr(expectations, "_frame", lambda *given: whole(*given).drop(columns="bytes_in"))
+
+    (verdict,) = check_files(store, {"usage_hourly": [_write(store, "usage_hourly", [USAGE])]})
+
+    listed, *others = sorted(verdict.failures, key=lambda failure: "ordered_list" not in failure)
+    assert "'gpu_ms', 'bytes_out', " in listed.partition(" fails: found ")[2]
+    assert others == [
+        f'usage_hourly: {rule}(bytes_in) fails: Error: The column "bytes_in" in BatchData does not exist.'
+        for rule in ("expect_column_values_to_not_be_null", "expect_column_values_to_be_between")
+    ]

@@ -1,0 +1,65 @@
+# The front door: `make` lists what there is. Every target works from any folder with `make -C`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+LOCKING := build/locking
+STORE := ./store
+PIP := -m pip --quiet --disable-pip-version-check --no-input
+# From the command line alone: a terminal's own LINES does not count.
+BENCH_LINES := $(if $(filter command line,$(origin LINES)),$(LINES))
+
+.PHONY: help setup java run test lint bench sample docs lock clean
+
+help: ## List the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+setup: java $(INSTALLED) ## Make .venv with the pinned packages and this project; done once, needs Python 3.11 and Java 17 or 21
+
+java: ## See that Java 17 or 21 is there; as root on Debian, install it
+	@bin/check-java
+
+$(INSTALLED): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { echo '$(PYTHON) is not a Python 3.11 with venv. Debian: apt-get install python3.11 python3.11-venv; elsewhere: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@echo 'setting up $(VENV); the first time takes some minutes' >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python $(PIP) install --require-hashes -r requirements.txt
+	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: setup ## Land the sample and run the whole loop in ./store
+	$(BIN)/quotaloop --store $(STORE) land files data/sample/requests.jsonl.gz --topic sample
+	$(BIN)/quotaloop --store $(STORE) run
+
+test: setup ## Run the whole test suite; ARGS='-k name' for a part
+	TZ=UTC $(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## Check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup ## Measure throughput; LINES=1000000 for another size
+	$(BIN)/python -m bench $(if $(BENCH_LINES),--lines $(BENCH_LINES))
+
+sample: setup ## Make data/sample again; the same bytes come out
+	$(BIN)/python data/sample/generate.py
+
+docs: setup ## Write the generated parts of docs/ again
+	$(BIN)/python docs/generate.py
+
+lock: ## Pin and hash the packages of pyproject.toml anew; UPGRADE=1 for newer ones
+	@test -x $(LOCKING)/bin/pip-compile || { $(PYTHON) -m venv $(LOCKING) && $(LOCKING)/bin/python $(PIP) install pip-tools==7.6.2; }
+	@$(LOCKING)/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --extra spark --extra mapreduce --extra audit --extra dev $(if $(UPGRADE),--upgrade) --output-file requirements.txt pyproject.toml
+	@sed -i -e '/^#/d' -e '/^$$/d' -e '1i # Written by `make lock` from pyproject.toml, for Python 3.11 on Linux; not to be edited.' requirements.txt
+
+clean: ## Remove what tools leave behind; ./store and .venv stay
+	rm -rf build dist *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse metastore_db derby.log
+	find . -path ./$(VENV) -prune -o -path ./store -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,111 @@
+"""The way back: from the newest release to a policy, and from the policy to the file that limiters read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobs.audit.waivers import waivers
+from jobs.work import Work
+from quotaloop import faults
+from quotaloop.events.columns import HOUR_MS
+from quotaloop.marts.release import Release, read_days
+from quotaloop.marts.views import open_views
+from quotaloop.quotas.derive import derive as derive_policy
+from quotaloop.quotas.derive import renew
+from quotaloop.quotas.fitness import Fitness, Stamps, fitness
+from quotaloop.quotas.policy import Policy, check_push, newest, store_policy
+from quotaloop.sinks import file as file_sink
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """What came of deriving: the policy in force afterwards, whether it is new, and what is to be said about it."""
+
+    policy: Policy | None
+    is_new: bool
+    message: str
+    fit_hours: int
+    unfit: dict[int, str]
+
+
+def fit_hours(work: Work, release: Release) -> Fitness:
+    """Which hours of a release may move quotas."""
+    days = read_days(work.store, release)
+    counted = {hour: word for day in days.values() for hour, word in day.counted.items()}
+    waived = {
+        hour
+        for waiver in waivers(work.store)
+        for day in days.values()
+        for hour, rows in day.outcomes.items()
+        if any(tuple(row[:3]) == (waiver.range.topic, waiver.range.partition, waiver.range.start) for row in rows)
+    }
+    with open_views(work.store, release) as connection:
+        rows = connection.execute(
+            "SELECT epoch_ms(hour), sum(expected)::BIGINT, sum(missing)::BIGINT FROM completeness_hourly GROUP BY hour"
+        ).fetchall()
+    return fitness(
+        sorted(counted),
+        twice={hour for hour, word in counted.items() if word == "twice"},
+        waived=waived,
+        stamps=[Stamps(*row) for row in rows],
+        late={},  # a file's hours are closed by its import: nothing comes after that but another import
+        settings=work.settings,
+    )
+
+
+def derive(work: Work) -> Derivation:
+    """A policy from the newest release, if the newest policy is of an earlier one.
+
+    The time it stands for is the end of the newest hour that was counted twice: the same release gives the same policy
+    whenever it is derived.
+    """
+    release, previous = work.latest, newest(work.store)
+    if release is None:
+        return Derivation(previous, False, "there is no release to derive from", 0, {})
+    if previous is not None and previous.release >= release.number:
+        return Derivation(previous, False, f"policy {previous.epoch} is of release {previous.release} already", 0, {})
+    fit = fit_hours(work, release)
+    last = max((*fit.fit, *fit.unfit), default=0)
+    as_of = last + HOUR_MS
+    if not fit.fit:
+        return _renewed(work, previous, as_of, fit)
+    with open_views(work.store, release) as connection:
+        policy = derive_policy(
+            connection,
+            hours=fit.fit,
+            release=release.number,
+            settings=work.settings,
+            previous=previous,
+            as_of_ms=as_of,
+        )
+    return _stored(work, policy, previous, f"derived from {len(fit.fit)} hours of release {release.number}", fit)
+
+
+def publish(work: Work) -> Policy | None:
+    """The newest policy to the file sink, unless it is there; read back and compared."""
+    policy = newest(work.store)
+    if policy is None:
+        return None
+    there = file_sink.read_back(work.store)
+    if there is None or there.epoch < policy.epoch:
+        file_sink.publish(work.store, policy)
+    file_sink.verify(work.store, policy)
+    faults.reached("policy:published")
+    return policy
+
+
+def _renewed(work: Work, previous: Policy | None, as_of: int, fit: Fitness) -> Derivation:
+    if previous is None:
+        return Derivation(None, False, "no hour is fit for quotas, and there is no policy to renew", 0, dict(fit.unfit))
+    renewal = renew(previous, as_of_ms=as_of, settings=work.settings)
+    said = "no hour is fit for quotas: limits unchanged" + (f"; {renewal.warning}" if renewal.warning else "")
+    if renewal.policy is None or renewal.policy.expires_at <= previous.expires_at:
+        return Derivation(previous, False, said, 0, dict(fit.unfit))
+    return _stored(work, renewal.policy, previous, said, fit)
+
+
+def _stored(work: Work, policy: Policy, previous: Policy | None, said: str, fit: Fitness) -> Derivation:
+    check_push(policy, previous)
+    is_new = store_policy(work.store, policy)
+    faults.reached("policy:numbered")
+    return Derivation(policy, is_new, said, len(fit.fit), dict(fit.unfit))

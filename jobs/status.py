@@ -1,0 +1,41 @@
+"""What is landed, pending, released and in force."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobs.work import Work
+from quotaloop.quotas.policy import newest
+
+
+def status(work: Work) -> dict[str, Any]:
+    """One document about the store."""
+    topics: dict[str, dict[str, Any]] = {}
+    for item in work.ranges:
+        row = topics.setdefault(item.topic, {"topic": item.topic, "ranges": 0, "lines": 0, "pending": 0})
+        row["ranges"] += 1
+        row["lines"] += item.end - item.start
+    for item in work.new_ranges:
+        topics[item.topic]["pending"] += 1
+    policy = newest(work.store)
+    return {
+        "store": work.store.url,
+        "landed": {"ranges": len(work.ranges), "lines": sum(row["lines"] for row in topics.values())},
+        "pending": {
+            "ranges": len(work.new_ranges),
+            "unparsed": len(work.unparsed),
+            "derivation": bool(work.latest and (policy is None or policy.release < work.latest.number)),
+        },
+        "release": work.latest.number if work.latest else None,
+        "pinned": work.pinned,
+        "policy": {
+            "epoch": policy.epoch,
+            "release": policy.release,
+            "valid_from": policy.valid_from.isoformat(),
+            "expires_at": policy.expires_at.isoformat(),
+        }
+        if policy
+        else None,
+        "unfinished": sorted(work.unfinished),
+        "topics": list(topics.values()),
+    }

@@ -1,0 +1,65 @@
+"""The loop in one process, one stage after the other: what ``quotaloop run`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from importlib import import_module
+from typing import Any
+
+from jobs.feedback import Derivation
+from jobs.work import Work
+from pipelines.loop import LOOP, TO_LIMITERS, TO_RELEASE
+from quotaloop.errors import QuotaloopError
+from quotaloop.marts.release import Release
+from quotaloop.progress import Progress
+from quotaloop.quotas.policy import Policy
+from quotaloop.settings import Settings
+
+_TRIES = 4  # another run may take the next release number first
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a run did: the release in force afterwards, whether it is new, and what became of the quotas."""
+
+    release: Release | None
+    released: bool
+    pinned: bool
+    derivation: Derivation | None
+    policy: Policy | None
+    unfinished: tuple[str, ...]
+
+
+def run(settings: Settings, progress: Progress) -> Done:
+    """The whole loop over what is pending; raises what a stage raises, and then nothing has become visible."""
+    for _ in range(_TRIES):
+        work = Work(settings, progress)
+        if work.pinned:
+            run_stages(work, ("parse",))
+            return Done(work.latest, False, True, None, None, tuple(work.unfinished))
+        released = False
+        if work.new_ranges:
+            with work.spark():
+                results = run_stages(work, TO_RELEASE)
+            if results["release"] is None:
+                continue
+            released = True
+        fresh = Work(settings, progress)
+        results = run_stages(fresh, TO_LIMITERS)
+        return Done(fresh.latest, released, False, results["derive"], results["publish"], tuple(work.unfinished))
+    raise QuotaloopError(f"other runs released first {_TRIES} times in a row; try again")
+
+
+def run_stages(work: Work, names: Iterable[str]) -> dict[str, Any]:
+    """Run the named stages in the order that their needs give; name to what each returned."""
+    wanted = set(names)
+    stages = {stage.name: stage for stage in LOOP}
+    order = TopologicalSorter({stage.name: stage.after for stage in LOOP}).static_order()
+    results = {}
+    for name in order:
+        if name in wanted:
+            module, function = stages[name].job.split(":")
+            results[name] = getattr(import_module(module), function)(work)
+    return results

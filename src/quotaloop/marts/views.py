@@ -1,0 +1,178 @@
+"""A release as SQL views: DuckDB over exactly its files, read-only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+import duckdb
+import pyarrow as pa
+
+from quotaloop.errors import UsageError
+from quotaloop.events.columns import CONTENT, COORDINATES, TIME
+from quotaloop.marts.candidate import EVENTS
+from quotaloop.marts.release import Day, FileEntry, Release, read_days
+from quotaloop.marts.tables import INGEST_LEDGER, PUBLISHED
+from quotaloop.quotas.policy import Policy, policies
+from quotaloop.storage.store import Store
+
+_IN_MS = {"duration_us": "duration_ms", "ttft_us": "ttft_ms", "gpu_us": "gpu_ms"}
+EVENT_COLUMNS = tuple([_IN_MS.get(name, name) for name, _ in CONTENT] + ["hour", "topic", "partition", "offset"])
+_DECISIONS = pa.schema(
+    [
+        ("policy_epoch", pa.int64()),
+        ("tenant", pa.string()),
+        ("scope", pa.string()),
+        ("kind", pa.string()),
+        ("old_limit", pa.int64()),
+        ("new_limit", pa.int64()),
+        ("reason", pa.string()),
+        ("evidence", pa.string()),
+    ]
+)
+_LIMITS = pa.schema(
+    [
+        ("policy_epoch", pa.int64()),
+        ("valid_from", TIME),
+        ("expires_at", TIME),
+        ("tenant", pa.string()),
+        ("kind", pa.string()),
+        ("limit", pa.int64()),
+        ("per_seconds", pa.int64()),
+        ("burst", pa.int64()),
+    ]
+)
+
+
+def open_views(store: Store, release: Release) -> duckdb.DuckDBPyConnection:
+    """A connection with one view a table over the release, and nothing else that it may read or change."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    days = read_days(store, release)
+    files: dict[str, list[str]] = {name: [] for name in PUBLISHED}
+    for day in days.values():
+        for table, entries in day.tables.items():
+            if table in files:
+                files[table].extend(_local(store, entry) for entry in entries)
+    if release.ledger is not None:
+        files[INGEST_LEDGER.name].append(_local(store, release.ledger))
+    for name, paths in files.items():
+        _view(connection, name, paths, PUBLISHED[name].schema)
+    event_files = _events(connection, store, days)
+    _policies(connection, list(policies(store)))
+    allowed = sorted({path for paths in files.values() for path in paths} | set(event_files))
+    connection.execute("SET allowed_paths = ?", [allowed])
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def query(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyRelation:
+    """The rows of one SELECT; raises ``UsageError`` for anything else and for what DuckDB refuses."""
+    try:
+        statements = connection.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type.name != "SELECT":
+            raise UsageError("sql takes one SELECT")
+        return connection.sql(sql)
+    except duckdb.Error as error:
+        raise UsageError(f"sql: {' '.join(str(error).split())}") from error
+
+
+def _local(store: Store, entry: FileEntry) -> str:
+    return store.uri(entry.path).removeprefix("file://")
+
+
+def _list(paths: Iterable[str]) -> str:
+    return "[" + ", ".join("'" + path.replace("'", "''") + "'" for path in paths) + "]"
+
+
+def _view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[str], schema: pa.Schema) -> None:
+    columns = ", ".join(f'"{column}"' for column in schema.names)
+    if paths:
+        source = f"read_parquet({_list(paths)}, hive_partitioning = false)"
+    else:
+        connection.register(f"empty_{name}", schema.empty_table())
+        source = f"empty_{name}"
+    connection.execute(f"CREATE VIEW {name} AS SELECT {columns} FROM {source}")
+
+
+def _events(connection: duckdb.DuckDBPyConnection, store: Store, days: dict[str, Day]) -> list[str]:
+    """Parsed events without the excluded ones, of the hours for which the release lists their file."""
+    hours: dict[str, list[int]] = {}
+    excluded: list[str] = []
+    for day in days.values():
+        for entry in day.tables.get(EVENTS, ()):
+            hours.setdefault(_local(store, entry), []).extend(entry.hours)
+        excluded.extend(_local(store, entry) for entry in day.tables.get("exclusions", ()))
+    columns = ", ".join(
+        f'"{name}" / 1000 AS "{_IN_MS[name]}"' if name in _IN_MS else f'"{name}"' for name, _ in CONTENT
+    )
+    kept = f'{columns}, hour, topic, "partition", "offset"'
+    if not hours:
+        schema = pa.schema([*CONTENT, ("hour", TIME), *COORDINATES])
+        connection.register("empty_events", schema.empty_table())
+        connection.execute(f"CREATE VIEW events AS SELECT {kept} FROM empty_events")
+        return []
+    pairs = pa.table(
+        {
+            "filename": [path for path, own in hours.items() for _ in own],
+            "hour": pa.array([hour for own in hours.values() for hour in own], pa.int64()).cast(TIME),
+        }
+    )
+    connection.register("event_hours", pairs)
+    source = f"read_parquet({_list(hours)}, filename = true, hive_partitioning = false) AS parsed"
+    frozen = any(day.frozen for day in days.values())
+    source = f"{source} SEMI JOIN event_hours USING (filename, hour)" if frozen else source
+    if excluded:
+        rows = f"read_parquet({_list(excluded)}, hive_partitioning = false) AS excluded"
+        source = f'{source} ANTI JOIN {rows} USING (topic, "partition", "offset")'
+    connection.execute(f"CREATE VIEW events AS SELECT {kept} FROM {source}")
+    return [*hours, *excluded]
+
+
+def _policies(connection: duckdb.DuckDBPyConnection, known: list[Policy]) -> None:
+    decisions, limits = [], []
+    before: dict[tuple[str, str, str], int] = {}
+    for policy in known:
+        now: dict[tuple[str, str, str], int] = {}
+        for limit in policy.limits:
+            scope = json.dumps({"model": limit.scope.model, "api_version": limit.scope.api_version}, sort_keys=True)
+            key = (limit.tenant, scope, limit.kind)
+            now[key] = limit.limit
+            evidence = json.dumps(limit.evidence, sort_keys=True)
+            reason = str(limit.evidence.get("bound_by", ""))
+            decisions.append((policy.epoch, *key, before.get(key), limit.limit, reason, evidence))
+            limits.append(
+                (
+                    policy.epoch,
+                    policy.valid_from,
+                    policy.expires_at,
+                    limit.tenant,
+                    limit.kind,
+                    limit.limit,
+                    limit.per_seconds,
+                    limit.burst,
+                )
+            )
+        before = now
+    connection.register("quota_decisions", _table(decisions, _DECISIONS))
+    connection.register("policy_limits", _table(limits, _LIMITS))
+    connection.execute(
+        """
+        CREATE VIEW rate_limit_against_policy AS
+        WITH in_force AS (
+            SELECT u.hour AS at, max(p.policy_epoch) AS epoch
+            FROM (SELECT DISTINCT hour FROM rate_limit_usage) u
+            JOIN (SELECT DISTINCT policy_epoch, valid_from, expires_at FROM policy_limits) p
+              ON p.valid_from <= u.hour AND u.hour < p.expires_at GROUP BY u.hour)
+        SELECT u.*, l."limit", l.per_seconds, l.burst, f.epoch AS policy_epoch,
+               CASE WHEN u.kind = 'concurrency' THEN u.admitted ELSE u.peak_minute END / l."limit" AS utilisation
+        FROM rate_limit_usage u LEFT JOIN in_force f ON f.at = u.hour
+        LEFT JOIN policy_limits l ON l.policy_epoch = f.epoch AND l.tenant = u.tenant AND l.kind = u.kind
+        """
+    )
+
+
+def _table(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
+    names = schema.names
+    return pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows], schema=schema)

@@ -1,0 +1,179 @@
+"""How results are shown: as JSON documents and as tables, with nothing in them that a terminal would obey."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from quotaloop.marts.release import Release, Verdict, is_pinned, numbers, read_release, release_path
+from quotaloop.storage.store import Store
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from jobs.feedback import Derivation
+
+
+def plain(value: object) -> Text:
+    """A value as text; control and format characters are spelled out, markup is not obeyed."""
+    text = (
+        "" if value is None else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    )
+    return Text("".join(char if char.isprintable() else repr(char)[1:-1] for char in text))
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> Table | Text:
+    """Rows with the same keys as a table."""
+    if not rows:
+        return Text("nothing")
+    return grid({"columns": list(rows[0]), "rows": [list(row.values()) for row in rows]})
+
+
+def grid(document: Mapping[str, Any]) -> Table:
+    """``{"columns": [...], "rows": [[...]]}`` as a table."""
+    shown = Table(show_edge=False, pad_edge=False)
+    for place, name in enumerate(document["columns"]):
+        numeric = any(isinstance(row[place], int | float) for row in document["rows"][:20])
+        shown.add_column(plain(name), justify="right" if numeric else "left", overflow="fold")
+    for row in document["rows"]:
+        shown.add_row(*map(plain, row))
+    return shown
+
+
+def rows(relation: duckdb.DuckDBPyRelation) -> dict[str, Any]:
+    """A query's result: times as RFC 3339, integers as integers, bytes as base64."""
+    return {"columns": relation.columns, "rows": [[json_value(value) for value in row] for row in relation.fetchall()]}
+
+
+def json_value(value: Any) -> Any:
+    """A value of DuckDB as JSON has it."""
+    if isinstance(value, datetime):
+        moment = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+        text = moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
+        return text.replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dict):
+        return {str(key): json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(item) for item in value]
+    return value
+
+
+def landed(files: Sequence[Mapping[str, Any]], derived: Sequence[str]) -> Group:
+    """What was landed, and what of it is derived."""
+    lines = [
+        Text(f"{row['file']}: landed before, skipped" if row["skipped"] else f"{row['file']}: {row['lines']:,} lines")
+        for row in files
+    ]
+    if derived:
+        lines.append(Text(f"derived, for the source does not state them: {', '.join(derived)}"))
+    return Group(*lines)
+
+
+def verdict(item: Verdict) -> dict[str, Any]:
+    """A verdict as JSON."""
+    return asdict(item)
+
+
+def verdicts(items: Sequence[Verdict]) -> Group:
+    """A line a verdict."""
+    return Group(*(plain(f"{_word(item):7} {item.check}: {item.detail}") for item in items))
+
+
+def _word(item: Verdict) -> str:
+    return "ok" if item.ok else "waived" if item.waived else "REFUSED"
+
+
+def releases(store: Store) -> list[dict[str, Any]]:
+    """All releases, oldest first."""
+    times = {info.path: info.modified_ms for info in store.files("releases")}
+    known = [read_release(store, number) for number in numbers(store)]
+    return [
+        {
+            "release": item.number,
+            "parent": item.parent,
+            "written": json_value(datetime.fromtimestamp(times[release_path(item.number)] / 1000, UTC)),
+            "days": len(item.days),
+            "lines": sum(span.end - span.start for span in item.raw),
+            "code": item.code,
+            "waivers": len(item.waivers),
+            "content_of": item.rolled_back_to,
+            "pinned": is_pinned(store, item) if item.number == known[-1].number else False,
+        }
+        for item in known
+    ]
+
+
+def release(item: Release) -> Group:
+    """One release for people."""
+    spans = [asdict(span) for span in item.raw]
+    head = Text(f"release {item.number}, after {item.parent or 'none'}, code {item.code}, {len(item.days)} days")
+    return Group(head, table(spans), verdicts(item.checks))
+
+
+def derivation(item: Derivation) -> dict[str, Any]:
+    """What came of deriving, as JSON."""
+    from quotaloop.quotas.policy import render
+
+    policy = json.loads(render(item.policy)) if item.policy else None
+    return {"new": item.is_new, "message": item.message, "fit_hours": item.fit_hours, "policy": policy}
+
+
+def derivation_text(item: Derivation) -> Group | Text:
+    """What came of deriving, for people."""
+    if item.policy is None:
+        return Text(item.message)
+    limits = [
+        {
+            "tenant": limit.tenant,
+            "kind": limit.kind,
+            "limit": limit.limit,
+            "per_seconds": limit.per_seconds,
+            "burst": limit.burst,
+            "bound_by": limit.evidence.get("bound_by"),
+            "estimated": "yes" if limit.evidence.get("estimated") else "",
+        }
+        for limit in item.policy.limits
+    ]
+    return Group(Text(f"policy {item.policy.epoch}: {item.message}"), table(limits))
+
+
+def replayed(document: Mapping[str, Any]) -> Group:
+    """What a replay of the quarantine found."""
+    head = Text(f"{document['lines']:,} lines in quarantine, {document['changed']:,} of them would get another outcome")
+    return Group(head, table(document["outcomes"]))
+
+
+def status(document: Mapping[str, Any]) -> Group:
+    """The store at a glance."""
+    lines = [
+        Text(f"store      {document['store']}"),
+        Text(f"landed     {document['landed']['lines']:,} lines in {document['landed']['ranges']:,} ranges"),
+        Text(
+            f"pending    {document['pending']['ranges']:,} ranges to release, {document['pending']['unparsed']:,} to parse"
+        ),
+        Text(f"release    {document['release'] or 'none'}{', pinned by a rollback' if document['pinned'] else ''}"),
+        Text(f"policy     {_policy(document['policy'])}"),
+    ]
+    lines += [Text(f"unfinished import: {name}; land that file again") for name in document["unfinished"]]
+    return Group(*lines, table(document["topics"]))
+
+
+def _policy(policy: Mapping[str, Any] | None) -> str:
+    if policy is None:
+        return "none"
+    return f"{policy['epoch']} of release {policy['release']}, valid {policy['valid_from']} to {policy['expires_at']}"
