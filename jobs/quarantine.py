@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow.compute as pc
@@ -26,7 +27,9 @@ COLUMNS = ("topic", "partition", "offset", "kafka_time", "reason", "length", "sh
 _CONFLICT = "conflicting_duplicate"
 
 
-def listing(work: Work, *, reason: str | None = None, topic: str | None = None, limit: int = 1000) -> dict[str, Any]:
+def listing(
+    work: Work, *, reason: str | None = None, topic: str | None = None, limit: int | None = None
+) -> dict[str, Any]:
     """Quarantined lines by topic, partition and offset, as ``{"columns": [...], "rows": [[...]]}``.
 
     Lines in conflict with an earlier one are known once a release is made; their bytes are read from raw.
@@ -36,10 +39,10 @@ def listing(work: Work, *, reason: str | None = None, topic: str | None = None, 
         if topic is not None and item.topic != topic:
             continue
         found = sorted(_rejects(work, item, reason), key=lambda row: row[2])
-        rows.extend(found[: limit - len(rows)])
-        if len(rows) >= limit:
+        rows.extend(found)
+        if limit is not None and len(rows) >= limit:
             break
-    return {"columns": list(COLUMNS), "rows": rows}
+    return {"columns": list(COLUMNS), "rows": rows[:limit]}
 
 
 def replay(work: Work) -> dict[str, Any]:
@@ -72,7 +75,7 @@ def _rejects(work: Work, item: Range, reason: str | None) -> Iterator[list[Any]]
     if reason in (None, _CONFLICT):
         for record in _records(work, item, _conflicts(work).get(item, set())):
             value = record.value or b""
-            time = record.kafka_time_ms if record.kafka_time_ms >= 0 else None
+            time = json_value(_moment(record.kafka_time_ms)) if record.kafka_time_ms >= 0 else None
             digest = hashlib.sha256(value).hexdigest()
             shown = _shown(credentials.redact(value)[:RAW_CAP])
             yield [item.topic, item.partition, record.offset, time, _CONFLICT, len(value), digest, *shown]
@@ -100,6 +103,10 @@ def _records(work: Work, item: Range, offsets: set[int]) -> Iterator[Record]:
             for line in block.splitlines(keepends=True):
                 if int(line[: line.index(b"\t")]) in offsets:
                     yield decode(line)
+
+
+def _moment(epoch_ms: int) -> datetime:
+    return datetime.fromtimestamp(epoch_ms // 1000, UTC).replace(microsecond=epoch_ms % 1000 * 1000)
 
 
 def _shown(raw: bytes) -> tuple[str, str]:

@@ -102,19 +102,19 @@ class Work:
 
     @cached_property
     def base_days(self) -> dict[str, Day]:
-        """The base's days; one whose raw is gone is frozen."""
+        """Days that can be carried over: the base's, and those whose raw is gone, which are frozen."""
         here = {(item.topic, item.partition, item.start) for item in self.ranges}
-        days = read_days(self.store, self.base)
+        days = read_days(self.store, self.latest)
         for day in days.values():
             day.frozen = day.frozen or any(tuple(row[:3]) not in here for rows in day.outcomes.values() for row in rows)
-        return days
+        return {date: day for date, day in days.items() if day.frozen or self.base is not None}
 
     @cached_property
     def base_ledger(self) -> pa.Table | None:
-        """The base's ledger."""
-        if self.base is None or self.base.ledger is None:
+        """The newest release's ledger; of ranges whose raw is gone it is all that is left."""
+        if self.latest is None or self.latest.ledger is None:
             return None
-        with self.store.open(self.base.ledger.path) as file:
+        with self.store.open(self.latest.ledger.path) as file:
             return pq.read_table(file)
 
     @cached_property

@@ -10,6 +10,7 @@ from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jobs.mapreduce.groups import Groups
 from jobs.mapreduce.packing import encoded, longs, narrow, pack, unpack
@@ -22,10 +23,11 @@ SHARDS = 64
 def stamps(rows: Rows) -> Iterator[tuple[int, bytes]]:
     """Shards and their stamps: host, boot, seq, hour and coordinates.
 
-    What later boots say of earlier ones goes the same way, with the boot it is about and offset -1.
+    What other boots say of earlier ones goes the same way, with the boot it is about and offset -1.
     """
     stamped = np.flatnonzero(rows["seq"] >= 0)
     said = np.flatnonzero((rows["prev_seq"] >= 0) & (rows["host"] >= 0))
+    said = said[_same_word(rows, "prev_boot", "boot")[rows["prev_boot"][said]] != rows["boot"][said]]
     by_boot = Groups(rows["host"][said], rows["prev_boot"][said])
     about = said[by_boot.first]
     if not len(stamped):
@@ -116,6 +118,11 @@ def _ranks(column: tuple[Longs, pa.Array]) -> Longs:
     names = column[1].to_pylist()
     rank = np.array([sorted(names).index(name) for name in names], dtype=np.int64)
     return rank[column[0]]
+
+
+def _same_word(rows: Rows, name: str, other: str) -> Longs:
+    """For each word of one column its place among those of another, -1 for none."""
+    return longs(pc.index_in(rows.words[name], rows.words[other]))
 
 
 def _texts(rows: Rows, name: str, places: Longs) -> pa.Array:

@@ -17,7 +17,7 @@ from jobs.mapreduce import completeness, concurrency, merging, outcomes, rates, 
 from jobs.mapreduce.packing import key, pack, words_of
 from jobs.mapreduce.plan import Plan, load_plan
 from jobs.mapreduce.rows import Rows, gather
-from jobs.mapreduce.runners import whole_files
+from jobs.mapreduce.runners import thrifty
 from jobs.shipping import imported_from_zip
 
 Pair = tuple[bytes, bytes]
@@ -43,7 +43,7 @@ class MRRecount(MRJob):  # type: ignore[misc]  # mrjob has no types
         ]
 
     def _runner_class(self) -> type:
-        return whole_files(super()._runner_class())
+        return thrifty(super()._runner_class())
 
     def prepare(self) -> None:
         """Read the plan once a task."""

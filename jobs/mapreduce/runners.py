@@ -1,14 +1,24 @@
-"""mrjob's own runners, but the copy of a raw file that a mapper gets stays compressed."""
+"""mrjob's own runners with two habits changed."""
 
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 
 @cache
-def whole_files(runner: type) -> type:
-    """The runner class, without the ``gunzip`` that mrjob puts before ``mapper_raw``.
+def thrifty(runner: type) -> type:
+    """The runner class with compressed raw files left compressed, and half as many local reducers.
 
-    Unpacked files are ten times as large on the task's disk, and the mapper unpacks faster as it reads.
+    Unpacked copies are ten times as large on the task's disk, and the mapper unpacks faster as it reads. The local
+    runner makes two reducers a core for each step, which mostly start Python: one a core is enough.
     """
-    return type(runner.__name__, (runner,), {"_manifest_uncompress_commands": lambda _: []})
+    return type(runner.__name__, (runner,), {"_manifest_uncompress_commands": _none, "_num_reducers": _half_the_cores})
+
+
+def _none(_: Any) -> list[tuple[str, str]]:
+    return []
+
+
+def _half_the_cores(self: Any, _: int) -> int:
+    return max(1, int(self._num_cores()) // 2)

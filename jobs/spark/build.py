@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.spark import ledger, overflow
 from jobs.spark.completeness import completeness
@@ -127,7 +128,11 @@ class _Build:
         paths = [self.store.uri(unit.events_path) for unit in units]
         if not paths:
             return self._empty(EVENTS_SCHEMA)
-        return self.spark.read.parquet(*paths).where(F.col("hour").isin(_moments(hours)))
+        return self._open(paths, EVENTS_SCHEMA).where(F.col("hour").isin(_moments(hours)))
+
+    def _open(self, paths: list[str], schema: pa.Schema) -> DataFrame:
+        """Files whose schema is known: Spark need not look into them for it."""
+        return self.spark.read.schema(from_arrow_schema(schema)).parquet(*paths)
 
     def _accepted(self, hours: frozenset[int]) -> DataFrame:
         return accepted(self._parsed(hours), self._read("exclusions", hours))
@@ -137,7 +142,8 @@ class _Build:
         paths = [self.store.uri(entry.path) for entry in self._entries(table) if not hours.isdisjoint(entry.hours)]
         if not paths:
             return None
-        return self.spark.read.parquet(*paths).where(F.col("hour").isin(_moments(hours)))
+        schema = INTERNAL_SCHEMAS[table] if table in INTERNAL_SCHEMAS else tables.PUBLISHED[table].schema
+        return self._open(paths, schema).where(F.col("hour").isin(_moments(hours)))
 
     def _entries(self, table: str) -> list[FileEntry]:
         """The files of a table after this build, as far as it got."""
@@ -280,7 +286,7 @@ class _Build:
 
     def _of_dates(self, table: str, days: dict[str, Day], dates: list[str]) -> DataFrame | None:
         paths = [self.store.uri(entry.path) for date in dates for entry in days[date].tables.get(table, ())]
-        return self.spark.read.parquet(*paths) if paths else None
+        return self._open(paths, tables.PUBLISHED[table].schema) if paths else None
 
     def _check_groups(self) -> None:
         most = self.inputs.settings.max_groups

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from pyspark.sql import SparkSession
 
@@ -30,8 +31,8 @@ _LOCAL = {
     "spark.sql.shuffle.partitions": "8",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
-    "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -XX:TieredStopAtLevel=4 -Dlog4j2.level=ERROR",
 }
+_LOGGING = Path(__file__).with_name("log4j2.properties")
 
 
 @contextmanager
@@ -54,18 +55,24 @@ def session(settings: Settings, name: str = "quotaloop") -> Iterator[SparkSessio
 def _open(settings: Settings, name: str) -> SparkSession:
     if not os.environ.get("JAVA_HOME") and shutil.which("java") is None:
         raise ServiceUnreachable("Spark needs Java 17: install it (Debian: apt-get install openjdk-17-jre-headless)")
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(name)
-    options = dict(_SETTINGS)
-    if "SPARK_ENV_LOADED" not in os.environ and "spark.master" not in os.environ:
-        builder = builder.master(settings.spark_master)
-    if settings.spark_master.startswith("local"):
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        options |= _LOCAL | {"spark.driver.memory": settings.spark_memory}
-    for key, value in options.items():
+    for key, value in (_SETTINGS | _own_driver(settings)).items():
         builder = builder.config(key, value)
     spark: SparkSession = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     spark.sparkContext.addPyFile(str(code_zip()))
     return spark
+
+
+def _own_driver(settings: Settings) -> dict[str, str]:
+    """What this process decides where it starts the driver itself; under ``spark-submit`` the submitter has decided."""
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        return {}
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    options = {"spark.master": settings.spark_master, "spark.driver.memory": settings.spark_memory}
+    if _LOGGING.exists():
+        options["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile=file:{_LOGGING}"
+    if settings.spark_master.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        options |= _LOCAL
+    return options

@@ -315,7 +315,7 @@ def quarantine_list(
     context: typer.Context,
     reason: Annotated[str | None, typer.Option(help="Only this reason.")] = None,
     topic: Annotated[str | None, typer.Option(help="Only this topic.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 1000,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many; all unless given.")] = None,
 ) -> None:
     """Quarantined lines of everything that is parsed."""
     from jobs.quarantine import listing

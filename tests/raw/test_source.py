@@ -19,7 +19,8 @@ CONTENT = b"".join(b'{"line":%d}\n' % number for number in range(20_000))
 
 
 def zst(content: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=1).compress(content)
+    """With a checksum, as the command line tool writes it."""
+    return zstandard.ZstdCompressor(level=1, write_checksum=True).compress(content)
 
 
 def read(path: Path, *, max_bytes: int = 10**9, max_inflation: int = 200) -> bytes:

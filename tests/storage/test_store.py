@@ -228,7 +228,3 @@ def test_a_relative_path_is_taken_from_here(url: str, tmp_path: Path, monkeypatc
 def test_other_urls_are_refused_as_a_wrong_call(url: str) -> None:
     with pytest.raises(UsageError, match="store"):
         open_store(url)
-
-
-def test_the_uri_of_a_file_is_quoted(tmp_path: Path) -> None:
-    assert LocalStore(tmp_path / "a b").uri("x").endswith("/a%20b/x")

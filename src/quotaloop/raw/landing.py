@@ -1,7 +1,7 @@
 """Files into the raw zone, byte for byte, once: prepare, claim, record, rename.
 
-The lines of a file are written under unnamed files first, so that a damaged file leaves nothing behind. Then the first
-offset is claimed, the import is recorded with the ranges it will have, and the ranges are renamed in. A restart with
+The lines of a file are written under unnamed files first, so that a damaged file leaves nothing behind. Then all its
+ranges are claimed, the import is recorded with the ranges it will have, and the ranges are renamed in. A restart with
 the same file finds the record or the claim and completes exactly those ranges.
 """
 
@@ -69,18 +69,20 @@ def land_file(
     if record is not None and all(store.exists(item.path) for item in _ranges(record, topic)):
         return Import(path, digest, tuple(_ranges(record, topic)), record["lines"], skipped=True)
     topics.declare(store, topic, {"source": "files", "format": file_format, "derived": list(converter.DERIVED)})
-    partition = record["partition"] if record else partition
-    landed_at_ms = record["kafka_time_ms"] if record else landed_at_ms
-    start = record["start"] if record else _next_offset(store, topic, partition, digest)
+    if record is not None:
+        partition, start, range_bytes = record["partition"], record["start"], record["range_bytes"]
+        landed_at_ms = record["kafka_time_ms"]
+    else:
+        partition, start, range_bytes = _plan(store, topic, partition, digest, settings.range_bytes)
     with ExitStack() as stack:
-        writer = _Writer(store, stack, record["range_bytes"] if record else settings.range_bytes, start, landed_at_ms)
+        writer = _Writer(store, stack, range_bytes, start, landed_at_ms)
         for chunk in _chunks(path, converter, settings):
             progress(writer.add(chunk))
         parts = writer.finish()
         faults.reached("import:prepared")
         ranges = [Range(topic, partition, first, last) for _, first, last in parts]
-        if ranges:
-            _claim(store, ranges[0], digest, path, now_ms)
+        for item in ranges:
+            _claim(store, item, digest, path, range_bytes, now_ms)
         faults.reached("import:claimed")
         if record is None:
             record = {
@@ -88,14 +90,13 @@ def land_file(
                 "partition": partition,
                 "start": start,
                 "kafka_time_ms": landed_at_ms,
-                "range_bytes": settings.range_bytes,
+                "range_bytes": range_bytes,
                 "lines": writer.offset - start,
                 "ranges": [[item.start, item.end] for item in ranges],
             }
             store.write_if_absent(record_path, (json.dumps(record, sort_keys=True) + "\n").encode())
         faults.reached("import:recorded")
         for (pending, _, _), item in zip(parts, ranges, strict=True):
-            _claim(store, item, digest, path, now_ms)
             pending.commit(item.path)
             faults.reached("import:range")
     return Import(path, digest, tuple(ranges), writer.offset - start, skipped=False)
@@ -145,22 +146,29 @@ def _chunks(path: Path, converter: Converter, settings: Settings) -> Iterator[li
             yield chunk
 
 
-def _next_offset(store: Store, topic: str, partition: int, digest: str) -> int:
-    """Where this file's lines begin: after the last range, or where an earlier, unfinished try of it had begun."""
-    ends = [item.end for item in landed(store) if (item.topic, item.partition) == (topic, partition)]
-    following = max(ends, default=0)
-    for (number, start), path in claimed(store, topic).items():
-        if number == partition and start >= following:
-            claim = json.loads(store.read(path))
-            if claim["sha256"] != digest:
-                where = folder(topic, partition)
-                raise UsageError(f"{where}: the import of {claim['source']} is not complete; land that file first")
-            following = min(following, start)
-    return following
+def _plan(store: Store, topic: str, partition: int, digest: str, range_bytes: int) -> tuple[int, int, int]:
+    """Partition, first offset and size of the ranges: those an earlier, unfinished try of this file claimed, or new."""
+    ends: dict[int, int] = {}
+    for item in landed(store):
+        if item.topic == topic:
+            ends[item.partition] = max(item.end, ends.get(item.partition, 0))
+    waiting = {
+        (number, start): json.loads(store.read(path))
+        for (number, start), path in sorted(claimed(store, topic).items())
+        if start >= ends.get(number, 0)
+    }
+    for (number, start), claim in waiting.items():
+        if claim["sha256"] == digest:
+            return number, start, claim["range_bytes"]
+    for (number, _), claim in waiting.items():
+        if number == partition:
+            where = folder(topic, partition)
+            raise UsageError(f"{where}: the import of {claim['source']} is not complete; land that file first")
+    return partition, ends.get(partition, 0), range_bytes
 
 
-def _claim(store: Store, item: Range, digest: str, path: Path, now_ms: int) -> None:
-    claim = {"end": item.end, "source": path.name, "sha256": digest, "time_ms": now_ms}
+def _claim(store: Store, item: Range, digest: str, path: Path, range_bytes: int, now_ms: int) -> None:
+    claim = {"end": item.end, "source": path.name, "sha256": digest, "range_bytes": range_bytes, "time_ms": now_ms}
     if store.write_if_absent(item.claim_path, (json.dumps(claim, sort_keys=True) + "\n").encode()):
         return
     there = json.loads(store.read(item.claim_path))

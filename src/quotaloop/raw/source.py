@@ -16,6 +16,8 @@ from isal import igzip, isal_zlib
 from quotaloop.errors import InputUnreadable
 
 _MAGIC = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst"}
+# The stub of isal takes its exception for an instance.
+_DAMAGE = (EOFError, zlib.error, zstandard.ZstdError, igzip.BadGzipFile, cast(type[Exception], isal_zlib.IsalError))
 _CHUNK = 1 << 20
 _SIP = 1024  # compressed bytes at a time: a zstd block of 4 bytes may hold 128 KB
 _SMALL = 64 * 1024 * 1024  # below this size no inflation is a bomb
@@ -47,7 +49,7 @@ def open_source(path: Path, *, max_bytes: int, max_inflation: int) -> Iterator[B
             inner = cast(BinaryIO, _decompressed(file, suffix))
             limit = min(max_bytes, max(_SMALL, path.stat().st_size * max_inflation)) if suffix else max_bytes
             yield cast(BinaryIO, io.BufferedReader(_Bounded(inner, path, limit), _CHUNK))
-    except (EOFError, zlib.error, zstandard.ZstdError, igzip.BadGzipFile, isal_zlib.error) as error:
+    except _DAMAGE as error:
         raise InputUnreadable(f"{path} is cut off or damaged: {error}; nothing of it was landed") from error
     except OSError as error:
         raise InputUnreadable(f"{path} cannot be read: {error.strerror or error}") from error
