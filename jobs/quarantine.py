@@ -57,14 +57,16 @@ def replay(work: Work) -> dict[str, Any]:
             result = parse_record(record, late_bound_ms=work.settings.late_bound)
             now = "accepted" if isinstance(result, Parsed) else result.reason
             outcomes[reasons[record.offset], now] += 1
-    rows = [{"reason": old, "now": new, "lines": count} for (old, new), count in sorted(outcomes.items())]
+    rows: list[dict[str, Any]] = [
+        {"reason": old, "now": new, "lines": count} for (old, new), count in sorted(outcomes.items())
+    ]
     changed = sum(row["lines"] for row in rows if row["reason"] != row["now"])
     return {"lines": sum(outcomes.values()), "changed": changed, "outcomes": rows}
 
 
 def _rejects(work: Work, item: Range, reason: str | None) -> Iterator[list[Any]]:
-    unit = Unit(item, work.fingerprint)
-    if reason != _CONFLICT and work.store.exists(unit.note_path):
+    unit = _unit(work, item)
+    if reason != _CONFLICT and unit is not None:
         with work.store.open(unit.rejects_path) as file:
             table = pq.read_table(file)
         table = (
@@ -79,6 +81,13 @@ def _rejects(work: Work, item: Range, reason: str | None) -> Iterator[list[Any]]
             digest = hashlib.sha256(value).hexdigest()
             shown = _shown(credentials.redact(value)[:RAW_CAP])
             yield [item.topic, item.partition, record.offset, time, _CONFLICT, len(value), digest, *shown]
+
+
+def _unit(work: Work, item: Range) -> Unit | None:
+    """The range as parsed by the code and settings of now, or else as the newest release has it."""
+    known = [work.fingerprint, *([work.latest.fingerprint] if work.latest else [])]
+    units = (Unit(item, fingerprint) for fingerprint in known)
+    return next((unit for unit in units if work.store.exists(unit.note_path)), None)
 
 
 def _conflicts(work: Work) -> dict[Range, set[int]]:

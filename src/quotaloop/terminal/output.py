@@ -43,7 +43,7 @@ def grid(document: Mapping[str, Any]) -> Table:
     shown = Table(show_edge=False, pad_edge=False)
     for place, name in enumerate(document["columns"]):
         numeric = any(isinstance(row[place], int | float) for row in document["rows"][:20])
-        shown.add_column(plain(name), justify="right" if numeric else "left", overflow="fold")
+        shown.add_column(plain(name), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
     for row in document["rows"]:
         shown.add_row(*map(plain, row))
     return shown
@@ -160,12 +160,11 @@ def replayed(document: Mapping[str, Any]) -> Group:
 
 def status(document: Mapping[str, Any]) -> Group:
     """The store at a glance."""
+    pending = document["pending"]
     lines = [
         Text(f"store      {document['store']}"),
         Text(f"landed     {document['landed']['lines']:,} lines in {document['landed']['ranges']:,} ranges"),
-        Text(
-            f"pending    {document['pending']['ranges']:,} ranges to release, {document['pending']['unparsed']:,} to parse"
-        ),
+        Text(f"pending    {pending['ranges']:,} ranges to release, {pending['unparsed']:,} to parse"),
         Text(f"release    {document['release'] or 'none'}{', pinned by a rollback' if document['pinned'] else ''}"),
         Text(f"policy     {_policy(document['policy'])}"),
     ]

@@ -33,7 +33,8 @@ _LATENCY = """
     SELECT api_version, metric, bucket, sum(count)::BIGINT AS count FROM latency_daily
     WHERE outcome = 'ok' AND metric IN ('duration', 'ttft') GROUP BY 1, 2, 3"""
 _EXTREMES = """
-    SELECT api_version, metric, min(min_ms) AS least, max(max_ms) AS greatest FROM latency_summary_daily GROUP BY 1, 2"""
+    SELECT api_version, metric, min(min_ms) AS least, max(max_ms) AS greatest
+    FROM latency_summary_daily GROUP BY 1, 2"""
 
 
 def document(store: Store, done: Done) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def text(said: dict[str, Any], *, seconds: float) -> Group:
     parts.append(Text("  ".join(f"{name} {lines[name]:,}" for name in lines)))
     if said["reasons"]:
         parts.append(Text("  ".join(f"{reason} {count:,}" for reason, count in said["reasons"].items())))
-    parts += [Rule("busiest tenants", align="left"), table(said["tenants"])]
+    parts += [Rule("busiest tenants", align="left"), table([_shown(row) for row in said["tenants"]])]
     parts += [Rule("latency of ok, ms", align="left"), table(said["latency"])]
     parts.append(Rule(align="left"))
     parts.append(Text(f"release {said['release']}, policy {said['policy'] or 'none'} ({said['policy_message']})"))
@@ -91,9 +92,18 @@ def _tenants(connection: duckdb.DuckDBPyConnection, done: Done) -> list[dict[str
     rows = _dicts(connection, _TENANTS)
     for row in rows:
         for kind in ("requests", "tokens"):
-            row[f"peak {kind}/min"] = peaks.get((row["tenant"], kind))
-            row[f"limit {kind}/min"] = limits.get((row["tenant"], kind))
+            row[f"peak_minute_{kind}"] = peaks.get((row["tenant"], kind))
+            row[f"limit_{kind}"] = limits.get((row["tenant"], kind))
     return rows
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """A tenant's row with its greatest admitted minute against its limit, both per minute."""
+    shown = {name: row[name] for name in ("tenant", "requests", "denied", "tokens")}
+    for kind in ("requests", "tokens"):
+        peak, limit = row[f"peak_minute_{kind}"], row[f"limit_{kind}"]
+        shown[f"peak {kind}/min"] = f"{peak or 0:,} of {limit:,}" if limit else f"{peak or 0:,}"
+    return shown
 
 
 def _latency(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
