@@ -37,10 +37,7 @@ class SyntaxFault(Exception):
 
 @dataclass(slots=True)
 class Document:
-    """What stands in one line: the top level's fields (``NESTED`` for objects and arrays), and what lies below.
-
-    The depth may be given too great while it is at most ``MAX_DEPTH``.
-    """
+    """What stands in one line: the top level's fields (``NESTED`` for objects and arrays), and what lies below."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     strings: list[str] = field(default_factory=list)
@@ -59,10 +56,9 @@ def read(text: str) -> Document:
 
 def _read_shallow(text: str) -> Document | None:
     """The same by the standard library's decoder, which is faster; None for a line that it cannot vouch for."""
-    depth = text.count("{") + text.count("[")
-    if depth > MAX_DEPTH or not text.lstrip(" \t\r\n").startswith("{"):
+    if text.count("{") + text.count("[") > MAX_DEPTH or not text.lstrip(" \t\r\n").startswith("{"):
         return None
-    document = Document(depth=depth)
+    document = Document()
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -73,17 +69,17 @@ def _read_shallow(text: str) -> Document | None:
         fields = json.loads(text, object_pairs_hook=members, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return None
-    values: list[Any] = [fields]
-    while values:
-        value = values.pop()
+    left: list[tuple[Any, int]] = [(fields, 1)]
+    while left:
+        value, depth = left.pop()
         if isinstance(value, str):
             document.strings.append(value)
-        elif isinstance(value, dict):
-            values.extend(value.values())
-            if any(_SURROGATE.search(key) for key in value):
+        elif isinstance(value, dict | list):
+            document.depth = max(document.depth, depth)
+            inner = value.values() if isinstance(value, dict) else value
+            left.extend((item, depth + 1) for item in reversed(list(inner)))
+            if isinstance(value, dict) and any(map(_SURROGATE.search, value)):
                 return None
-        elif isinstance(value, list):
-            values.extend(value)
     document.fields = {name: NESTED if isinstance(value, dict | list) else value for name, value in fields.items()}
     return None if any(map(_SURROGATE.search, document.strings)) else document
 
