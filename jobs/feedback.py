@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from jobs.audit.waivers import waivers
 from jobs.work import Work
 from quotaloop import faults
@@ -14,18 +12,8 @@ from quotaloop.quotas.derive import derive as derive_policy
 from quotaloop.quotas.derive import renew
 from quotaloop.quotas.fitness import Fitness, Stamps, fitness
 from quotaloop.quotas.policy import Policy, check_push, newest, store_policy
+from quotaloop.results import Derivation
 from quotaloop.sinks import file as file_sink
-
-
-@dataclass(frozen=True, slots=True)
-class Derivation:
-    """What came of deriving: the policy in force afterwards, whether it is new, and what is to be said about it."""
-
-    policy: Policy | None
-    is_new: bool
-    message: str
-    fit_hours: int
-    unfit: dict[int, str]
 
 
 def fit_hours(work: Work, release: Release) -> Fitness:

@@ -16,12 +16,12 @@ from jobs.work import Work
 from quotaloop.events import credentials
 from quotaloop.events.event import Parsed
 from quotaloop.marts.release import read_days
+from quotaloop.marts.values import json_value
 from quotaloop.parsed.block import RAW_CAP, parse_record
 from quotaloop.parsed.blocks import blocks
 from quotaloop.parsed.unit import Unit
 from quotaloop.raw.ranges import Range
 from quotaloop.raw.record import Record, decode
-from quotaloop.terminal.output import json_value
 
 COLUMNS = ("topic", "partition", "offset", "kafka_time", "reason", "length", "sha256", "raw", "encoding")
 _CONFLICT = "conflicting_duplicate"

@@ -55,8 +55,8 @@ def build(work: Work) -> Candidate:
     there = candidates.load(work.store, work.revision)
     if there is not None:
         return there
-    from jobs.spark.build import Inputs
     from jobs.spark.build import build as build_on_spark
+    from jobs.spark.inputs import Inputs
 
     inputs = Inputs(
         ranges=work.ranges,

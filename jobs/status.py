@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobs.work import Work
-from quotaloop.quotas.policy import newest
+from quotaloop.quotas.policy import epoch_ms, newest, rfc3339
 
 
 def status(work: Work) -> dict[str, Any]:
@@ -31,8 +31,8 @@ def status(work: Work) -> dict[str, Any]:
         "policy": {
             "epoch": policy.epoch,
             "release": policy.release,
-            "valid_from": policy.valid_from.isoformat(),
-            "expires_at": policy.expires_at.isoformat(),
+            "valid_from": rfc3339(epoch_ms(policy.valid_from)),
+            "expires_at": rfc3339(epoch_ms(policy.expires_at)),
         }
         if policy
         else None,

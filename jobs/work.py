@@ -77,17 +77,7 @@ class Work:
     @cached_property
     def new_ranges(self) -> list[Range]:
         """Ranges that the newest release does not have."""
-        spans = self.latest.raw if self.latest else []
-        return [
-            item
-            for item in self.ranges
-            if not any(
-                (span.topic, span.partition) == (item.topic, item.partition)
-                and span.start <= item.start
-                and item.end <= span.end
-                for span in spans
-            )
-        ]
+        return [item for item in self.ranges if self.latest is None or not self.latest.has(item)]
 
     @cached_property
     def unparsed(self) -> list[Range]:

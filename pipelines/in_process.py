@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from importlib import import_module
 from typing import Any
 
-from jobs.feedback import Derivation
 from jobs.work import Work
 from pipelines.loop import LOOP, TO_LIMITERS, TO_RELEASE
 from quotaloop.errors import QuotaloopError
-from quotaloop.marts.release import Release
 from quotaloop.progress import Progress
-from quotaloop.quotas.policy import Policy
+from quotaloop.results import Done
 from quotaloop.settings import Settings
 
 _TRIES = 4  # another run may take the next release number first
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What a run did: the release in force afterwards, whether it is new, and what became of the quotas."""
-
-    release: Release | None
-    released: bool
-    pinned: bool
-    derivation: Derivation | None
-    policy: Policy | None
-    unfinished: tuple[str, ...]
 
 
 def run(settings: Settings, progress: Progress) -> Done:

@@ -12,7 +12,8 @@ from jobs.audit.double_entry import double_entry
 from jobs.audit.expectations import check_files
 from jobs.audit.waivers import Waiver
 from quotaloop.errors import CheckRefused
-from quotaloop.marts.candidate import INTERNAL, Candidate
+from quotaloop.marts.candidate import Candidate
+from quotaloop.marts.internal import INTERNAL_SCHEMAS
 from quotaloop.marts.release import Verdict
 from quotaloop.marts.tables import INGEST_LEDGER
 from quotaloop.parsed.unit import Note
@@ -85,7 +86,7 @@ def _double_entry(
 
 def _expectations(store: Store, candidate: Candidate) -> list[Verdict]:
     files = {table: [entry.path for entry in entries] for table, entries in candidate.new_files.items()}
-    published = {table: paths for table, paths in files.items() if table not in INTERNAL}
+    published = {table: paths for table, paths in files.items() if table not in INTERNAL_SCHEMAS}
     published[INGEST_LEDGER.name] = [candidate.ledger.path]
     return [
         Verdict(

@@ -74,7 +74,7 @@ def _writer(
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
     def write(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         store = open_store(store_url)
-        for moment, part, rows in _pieces(batches, time, _MAX_ROWS):
+        for moment, part, rows in pieces(batches, time, _MAX_ROWS):
             entry = write_rows(store, rows.cast(schema), folder=folder, revision=revision, moment=moment, part=part)
             row: dict[str, Any] = {
                 "path": entry.path,
@@ -88,7 +88,7 @@ def _writer(
     return write
 
 
-def _pieces(batches: Iterable[pa.RecordBatch], time: str, most: int) -> Iterator[tuple[int, int, pa.Table]]:
+def pieces(batches: Iterable[pa.RecordBatch], time: str, most: int) -> Iterator[tuple[int, int, pa.Table]]:
     """Consecutive rows of one hour or date, at most ``most`` of them: its epoch ms, a number, the rows."""
     held: list[pa.Table] = []
     moment, part = -1, 0

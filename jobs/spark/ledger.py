@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs.spark.inputs import Inputs
 from quotaloop.marts.release import Day, FileEntry
 from quotaloop.marts.tables import INGEST_LEDGER
 from quotaloop.parsed.unit import Note
 from quotaloop.raw.ranges import Range
 from quotaloop.storage.store import Store
-
-if TYPE_CHECKING:
-    from jobs.spark.build import Inputs
 
 _MOST_FIELDS = 100
 FileKey = tuple[str, int, int]

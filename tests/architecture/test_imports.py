@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("src/quotaloop", "jobs", "pipelines")
 ENGINES = {"pyspark", "mrjob", "great_expectations"}
-ROOF = "src/quotaloop/cli.py"
+ROOF = "src/quotaloop/cli/"
 SESSIONS = "jobs/spark/runtime.py"
 MOST_LINES = 300
 VAGUE = {"utils", "util", "helpers", "helper", "common", "manager", "base"}
@@ -141,12 +141,12 @@ class A:
 
 def test_the_library_imports_no_engine_and_nobody_here() -> None:
     forbidden = ("jobs", "pipelines", "fastapi", *ENGINES)
-    bad = [_where(*item) for item in _in("src/quotaloop") if item[0] != ROOF and item[1].of(*forbidden)]
+    bad = [_where(*item) for item in _in("src/quotaloop") if not item[0].startswith(ROOF) and item[1].of(*forbidden)]
     assert bad == []
 
 
 def test_the_roof_imports_jobs_and_pipelines_inside_functions_alone_and_no_engine() -> None:
-    roof = [item for item in _in("src/quotaloop") if item[0] == ROOF]
+    roof = [item for item in _in("src/quotaloop") if item[0].startswith(ROOF)]
     bad = [_where(*item) for item in roof if item[1].of("jobs", "pipelines") and not item[1].lazy]
     bad += [_where(*item) for item in roof if item[1].of("fastapi", *ENGINES)]
     assert bad == []

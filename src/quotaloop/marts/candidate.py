@@ -16,7 +16,6 @@ from quotaloop.marts.release import Day, FileEntry, Release, canonical, parse_da
 from quotaloop.raw.ranges import Range, parse_range
 from quotaloop.storage.store import Store
 
-INTERNAL = ("exclusions", "stamp_runs", "prior_stamps")  # tables that only the next build reads
 EVENTS = "events"
 
 

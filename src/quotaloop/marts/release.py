@@ -16,6 +16,7 @@ from typing import Any
 
 from quotaloop import faults
 from quotaloop.errors import QuotaloopError, UsageError
+from quotaloop.raw.ranges import Range
 from quotaloop.storage.store import Store
 
 FORMAT = "quotaloop/release@1"
@@ -107,6 +108,15 @@ class Release:
     def path(self) -> str:
         """Where it lies in the store."""
         return release_path(self.number)
+
+    def has(self, item: Range) -> bool:
+        """Is this raw file a part of the release?"""
+        return any(
+            (span.topic, span.partition) == (item.topic, item.partition)
+            and span.start <= item.start
+            and item.end <= span.end
+            for span in self.raw
+        )
 
     def render(self) -> bytes:
         """Canonical JSON."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -15,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from quotaloop.marts.release import Release, Verdict, is_pinned, numbers, read_release, release_path
+from quotaloop.marts.values import json_value
+from quotaloop.results import Derivation
 from quotaloop.storage.store import Store
 
 if TYPE_CHECKING:
     import duckdb
-
-    from jobs.feedback import Derivation
 
 
 def plain(value: object) -> Text:
@@ -52,25 +50,6 @@ def grid(document: Mapping[str, Any]) -> Table:
 def rows(relation: duckdb.DuckDBPyRelation) -> dict[str, Any]:
     """A query's result: times as RFC 3339, integers as integers, bytes as base64."""
     return {"columns": relation.columns, "rows": [[json_value(value) for value in row] for row in relation.fetchall()]}
-
-
-def json_value(value: Any) -> Any:
-    """A value of DuckDB as JSON has it."""
-    if isinstance(value, datetime):
-        moment = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-        text = moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
-        return text.replace("+00:00", "Z")
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, dict):
-        return {str(key): json_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_value(item) for item in value]
-    return value
 
 
 def landed(files: Sequence[Mapping[str, Any]], derived: Sequence[str]) -> Group:
@@ -116,6 +95,16 @@ def releases(store: Store) -> list[dict[str, Any]]:
         }
         for item in known
     ]
+
+
+def releases_text(documents: Sequence[Mapping[str, Any]]) -> Table | Text:
+    """All releases for people."""
+    hidden = ("parent", "code")
+    shown = [{name: value for name, value in row.items() if name not in hidden} for row in documents]
+    for row in shown:
+        row["written"] = row["written"][:19].replace("T", " ")
+        row["pinned"] = "yes" if row["pinned"] else ""
+    return table(shown)
 
 
 def release(item: Release) -> Group:

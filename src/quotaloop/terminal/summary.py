@@ -8,14 +8,14 @@ from rich.console import Group
 from rich.rule import Rule
 from rich.text import Text
 
+from quotaloop.marts.values import json_value
 from quotaloop.marts.views import open_views
+from quotaloop.results import Done
 from quotaloop.storage.store import Store
-from quotaloop.terminal.output import json_value, table
+from quotaloop.terminal.output import table
 
 if TYPE_CHECKING:
     import duckdb
-
-    from pipelines.in_process import Done
 
 _LINES = """
     SELECT sum(lines)::BIGINT AS lines, sum(accepted)::BIGINT AS accepted, sum(duplicate)::BIGINT AS duplicate,

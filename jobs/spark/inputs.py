@@ -1,0 +1,39 @@
+"""Everything that a build is a function of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from quotaloop.marts.release import Day, Release
+from quotaloop.parsed.unit import Note
+from quotaloop.raw.ranges import Range
+from quotaloop.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Raw with its notes, the release whose files can be carried over, code and settings.
+
+    ``parent_ledger`` is the newest release's even where there is no ``parent``: of raw that is gone it is all there is.
+    """
+
+    ranges: list[Range]
+    notes: dict[Range, Note]
+    parent: Release | None
+    parent_days: dict[str, Day]
+    parent_ledger: pa.Table | None
+    fingerprint: str
+    revision: str
+    settings: Settings
+
+    @property
+    def new(self) -> list[Range]:
+        """Ranges that the parent does not have."""
+        return [item for item in self.ranges if self.parent is None or not self.parent.has(item)]
+
+    @property
+    def frozen(self) -> frozenset[int]:
+        """Hours (epoch ms) whose raw is gone: they stay as they are."""
+        return frozenset(hour for day in self.parent_days.values() if day.frozen for hour in day.counted)

@@ -1,0 +1,44 @@
+"""One Spark session for the whole of the tests; every run in this process uses it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from quotaloop.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+os.environ["TZ"] = "UTC"
+time.tzset()
+
+# Plans of a few rows: compiling them costs more than running them.
+_QUICK = {
+    "spark.sql.shuffle.partitions": "2",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.adaptive.enabled": "false",
+}
+_QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """A local session, open until the last test; ``runtime.session`` finds it and leaves it open."""
+    from jobs.spark.runtime import session  # most tests have no need of Spark
+
+    before = os.environ.get("JDK_JAVA_OPTIONS")
+    os.environ["JDK_JAVA_OPTIONS"] = _QUICK_JAVA
+    try:
+        with session(Settings(spark_master="local[2]", spark_memory="1g")) as running:
+            for key, value in _QUICK.items():
+                running.conf.set(key, value)
+            yield running
+    finally:
+        os.environ.pop("JDK_JAVA_OPTIONS")
+        if before is not None:
+            os.environ["JDK_JAVA_OPTIONS"] = before
