@@ -10,7 +10,7 @@ from quotaloop.marts.release import Release, read_days
 from quotaloop.marts.views import open_views
 from quotaloop.quotas.derive import derive as derive_policy
 from quotaloop.quotas.derive import renew
-from quotaloop.quotas.fitness import Fitness, Stamps, fitness
+from quotaloop.quotas.fitness import COUNTED_ONCE, Fitness, Stamps, fitness
 from quotaloop.quotas.policy import Policy, check_push, newest, store_policy
 from quotaloop.results import Derivation
 from quotaloop.sinks import file as file_sink
@@ -53,8 +53,8 @@ def derive(work: Work) -> Derivation:
     if previous is not None and previous.release >= release.number:
         return Derivation(previous, False, f"policy {previous.epoch} is of release {previous.release} already", 0, {})
     fit = fit_hours(work, release)
-    last = max((*fit.fit, *fit.unfit), default=0)
-    as_of = last + HOUR_MS
+    twice = [*fit.fit, *(hour for hour, reason in fit.unfit.items() if reason != COUNTED_ONCE)]
+    as_of = max(twice, default=0) + HOUR_MS
     if not fit.fit:
         return _renewed(work, previous, as_of, fit)
     with open_views(work.store, release) as connection:

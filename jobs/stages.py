@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 
@@ -110,7 +111,8 @@ def audit(work: Work) -> list[Verdict]:
     made = _candidate(work)
     recounted = recount(work)
     given = waivers(work.store)
-    path = f"{candidates.folder(made.revision)}/audit-{len(given)}-{work.settings.max_bad_share}.json"
+    said = canonical([[waiver.path for waiver in given], work.settings.max_bad_share])
+    path = f"{candidates.folder(made.revision)}/audit-{hashlib.sha256(said).hexdigest()[:16]}.json"
     if work.store.exists(path):
         verdicts = [Verdict(**row) for row in json.loads(work.store.read(path))]
     else:

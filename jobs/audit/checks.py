@@ -103,7 +103,9 @@ def _bad_share(ledger: list[dict[str, Any]], most: float, waived: set[tuple[str,
     for row in ledger:
         bad = row["quarantined"] - dict(row["reasons"]).get("erased", 0)
         if bad > _FEW and bad > most * row["lines"]:
-            text = f"{bad} of {row['lines']} lines are in quarantine, more than max_bad_share = {most}"
+            reasons = sorted(dict(row["reasons"]).items(), key=lambda pair: (-pair[1], pair[0]))[:3]
+            common = ", ".join(f"{reason} {count}" for reason, count in reasons)
+            text = f"{bad} of {row['lines']} lines are in quarantine ({common}), more than max_bad_share = {most}"
             failures.append(_refusal("bad_share", row, text, waived))
     return failures or [Verdict("bad_share", True, f"{len(ledger)} raw files")]
 

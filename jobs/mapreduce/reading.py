@@ -15,6 +15,7 @@ from jobs.mapreduce.splitting import split
 from quotaloop.errors import InputUnreadable, UsageError
 from quotaloop.parsed.block import parse_block
 from quotaloop.parsed.blocks import blocks
+from quotaloop.parsed.parse import most_frequent
 from quotaloop.raw.ranges import Range
 
 _NAME = re.compile(r"raw/([^/]+)/p=([0-9]{5})/([0-9]{20})-([0-9]{20})\.jsonl\.gz$")
@@ -63,6 +64,6 @@ class RawFile:
             "lines": self.lines,
             "late": late,
             "reasons": sorted(self._reasons.items()),
-            "unknown_fields": sorted(self._unknown.items()),
+            "unknown_fields": sorted(most_frequent(self._unknown).items()),
         }
         return pa.Table.from_pylist([row], schema=LINES)

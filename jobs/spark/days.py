@@ -40,6 +40,7 @@ def compose(
         for entry in sources.entries(table):
             date = date_of(entry.hours[0])
             if date in changed:
+                sources.checked([entry])
                 days[date].tables.setdefault(table, []).append(entry)
     return days
 

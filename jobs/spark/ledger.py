@@ -17,7 +17,6 @@ from quotaloop.parsed.unit import Note
 from quotaloop.raw.ranges import Range
 from quotaloop.storage.store import Store
 
-_MOST_FIELDS = 100
 FileKey = tuple[str, int, int]
 
 
@@ -68,9 +67,7 @@ def _row(
         "late": note.late + too_late,
         "quarantined": sum(reasons.values()),
         "reasons": sorted(reasons.items()),
-        "unknown_fields": sorted(
-            sorted(note.unknown_fields.items(), key=lambda pair: (-pair[1], pair[0]))[:_MOST_FIELDS]
-        ),
+        "unknown_fields": sorted(note.unknown_fields.items()),
     }
 
 

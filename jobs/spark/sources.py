@@ -16,7 +16,7 @@ from quotaloop.events.columns import EVENTS_SCHEMA
 from quotaloop.marts import tables
 from quotaloop.marts.internal import EXCLUSIONS, INTERNAL_SCHEMAS
 from quotaloop.marts.plan import holding
-from quotaloop.marts.release import Day, FileEntry
+from quotaloop.marts.release import Day, FileEntry, check_file
 from quotaloop.parsed.unit import Unit
 from quotaloop.storage.store import Store
 
@@ -31,6 +31,7 @@ class Sources:
         self._spark, self._store, self._inputs, self._others = spark, store, inputs, others
         self.replaced: dict[str, frozenset[int]] = {}
         self.written: dict[str, list[FileEntry]] = {}
+        self._sound: set[FileEntry] = set()
 
     def parsed(self, hours: frozenset[int]) -> DataFrame:
         """All parsed events of these hours."""
@@ -46,13 +47,23 @@ class Sources:
 
     def table(self, name: str, hours: frozenset[int]) -> DataFrame | None:
         """Rows of these hours; None: there are none."""
-        paths = [entry.path for entry in self.entries(name) if not hours.isdisjoint(entry.hours)]
-        return self._open(paths, schema_of(name)).where(in_hours(hours)) if paths else None
+        found = [entry for entry in self.entries(name) if not hours.isdisjoint(entry.hours)]
+        return self._open(self.checked(found), schema_of(name)).where(in_hours(hours)) if found else None
 
     def dates(self, name: str, days: Mapping[str, Day], dates: Iterable[str]) -> DataFrame | None:
         """All rows of these dates; None: there are none."""
-        paths = [entry.path for date in dates for entry in days[date].tables.get(name, ())]
-        return self._open(paths, schema_of(name)) if paths else None
+        found = [entry for date in dates for entry in days[date].tables.get(name, ())]
+        return self._open(self.checked(found), schema_of(name)) if found else None
+
+    def checked(self, entries: Iterable[FileEntry]) -> list[str]:
+        """Paths of files that are as they were published; raises ``InputUnreadable``."""
+        paths = []
+        for entry in entries:
+            if entry not in self._sound:
+                check_file(self._store, entry)
+                self._sound.add(entry)
+            paths.append(entry.path)
+        return paths
 
     def entries(self, name: str) -> list[FileEntry]:
         """The files of an hourly table, as far as it is written."""

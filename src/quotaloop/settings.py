@@ -12,6 +12,7 @@ from typing import Any
 
 from quotaloop.errors import UsageError
 
+COMPLETENESS = ("require", "when-stamped", "off")
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -121,6 +122,8 @@ def _typed(name: str, kind: str, value: Any) -> Any:
         number = float(value) if kind == "float" else int(str(value)) if kind == "int" else str(value)
     except ValueError as error:
         raise UsageError(f"setting {name}: {value!r} is not a number") from error
+    if name == "completeness" and number not in COMPLETENESS:
+        raise UsageError(f"setting completeness: {value!r} is none of {', '.join(COMPLETENESS)}")
     if isinstance(number, float | int) and not (0 <= number < float("inf")):
         raise UsageError(f"setting {name}: {value!r} is out of range")
     return number

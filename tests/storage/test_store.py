@@ -88,17 +88,6 @@ def test_of_many_writers_at_once_exactly_one_wins(store: Store) -> None:
         store.delete("x")
 
 
-def test_a_file_of_the_store_is_renamed_only_to_a_free_name(store: Store) -> None:
-    store.write_if_absent("a", b"a")
-    store.write_if_absent("b", b"b")
-    store.write_if_absent("c", b"c")
-    assert not store.rename_if_absent("a", "b")
-    assert store.read("b") == b"b"
-    assert store.rename_if_absent("c", "deep/down/c")
-    assert store.read("deep/down/c") == b"c"
-    assert not store.exists("c")
-
-
 def test_a_reader_of_a_replaced_file_sees_the_old_or_the_new_one_whole(store: Store) -> None:
     contents = [bytes([letter]) * 200_000 for letter in b"ab"]
     store.replace("CURRENT", contents[0])
@@ -172,8 +161,6 @@ def test_paths_out_of_the_store_are_refused_by_every_verb(store: Store, path: st
         lambda: store.exists(path),
         lambda: store.write_if_absent(path, b""),
         lambda: store.replace(path, b""),
-        lambda: store.rename_if_absent("a/x", path),
-        lambda: store.rename_if_absent(path, "b"),
         lambda: list(store.files(path)),
         lambda: store.delete(path),
         lambda: store.uri(path),

@@ -21,7 +21,6 @@ MAX_BYTES = 2**50 - 1
 MAX_GPU_MS = 10**12
 MAX_SEQ = 2**63 - 1
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 PROTOCOLS = ("http", "sse", "websocket", "grpc", "webrtc", "mqtt", "mcp")
 VERSION_SOURCES = ("path", "header", "accept", "query", "body", "default")
 OUTCOMES = ("ok", "error", "denied", "cancelled")

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from quotaloop import faults
-from quotaloop.errors import QuotaloopError, UsageError
+from quotaloop.errors import InputUnreadable, QuotaloopError, UsageError
 from quotaloop.raw.ranges import Range
 from quotaloop.storage.store import Store
 
@@ -197,6 +197,18 @@ def parse_day(document: Mapping[str, Any]) -> Day:
 def read_days(store: Store, release: Release | None) -> dict[str, Day]:
     """All day manifests of a release by date."""
     return {date: read_day(store, digest) for date, digest in sorted(release.days.items())} if release else {}
+
+
+def check_file(store: Store, entry: FileEntry) -> None:
+    """Raise ``InputUnreadable`` if a published file is gone or no longer as it was published."""
+    try:
+        data = store.read(entry.path)
+    except FileNotFoundError as error:
+        raise InputUnreadable(f"{entry.path} is gone, and a release lists it; bring it back from a copy") from error
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise InputUnreadable(
+            f"{entry.path} is not the file that was published (checksum mismatch); bring it back from a copy"
+        )
 
 
 def store_days(store: Store, days: Iterable[Day]) -> dict[str, str]:

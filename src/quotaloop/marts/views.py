@@ -13,7 +13,7 @@ from quotaloop.events.columns import CONTENT, COORDINATES, TIME
 from quotaloop.marts.candidate import EVENTS
 from quotaloop.marts.release import Day, FileEntry, Release, read_days
 from quotaloop.marts.tables import INGEST_LEDGER, PUBLISHED
-from quotaloop.quotas.policy import Policy, policies
+from quotaloop.quotas.policy import Policy, Scope, policies
 from quotaloop.storage.store import Store
 
 _IN_MS = {"duration_us": "duration_ms", "ttft_us": "ttft_ms", "gpu_us": "gpu_ms"}
@@ -133,6 +133,7 @@ def _events(connection: duckdb.DuckDBPyConnection, store: Store, days: dict[str,
 def _policies(connection: duckdb.DuckDBPyConnection, known: list[Policy]) -> None:
     decisions, limits = [], []
     before: dict[tuple[str, str, str], int] = {}
+    everything = Scope(model="*", api_version="*")
     for policy in known:
         now: dict[tuple[str, str, str], int] = {}
         for limit in policy.limits:
@@ -142,6 +143,8 @@ def _policies(connection: duckdb.DuckDBPyConnection, known: list[Policy]) -> Non
             evidence = json.dumps(limit.evidence, sort_keys=True)
             reason = str(limit.evidence.get("bound_by", ""))
             decisions.append((policy.epoch, *key, before.get(key), limit.limit, reason, evidence))
+            if limit.scope != everything:  # hours are not counted by model and version
+                continue
             limits.append(
                 (
                     policy.epoch,

@@ -24,6 +24,14 @@ _PLAIN = ("event_id", "ts", "duration_us", "ttft_us", "offset", "seq", "gpu_us",
 _SUMMED = (*TOKEN_CLASSES, "wanted_tokens", "gpu_us", "bytes_in", "bytes_out")
 
 
+_MOST_FIELDS = 100
+
+
+def most_frequent(names: Counter[str]) -> dict[str, int]:
+    """The 100 most frequent names with their counts; of equal ones the first by name."""
+    return dict(sorted(sorted(names.items(), key=lambda pair: (-pair[1], pair[0]))[:_MOST_FIELDS]))
+
+
 def parse_unit(store: Store, unit: Unit, *, late_bound_ms: int) -> Note:
     """Read the range's raw file and commit events, rejects and, last, the note."""
     note = Note()
@@ -44,7 +52,8 @@ def parse_unit(store: Store, unit: Unit, *, late_bound_ms: int) -> Note:
                 event_writer.write_table(outcome.events)
                 reject_writer.write_table(pa.Table.from_pylist(outcome.rejects, schema=REJECTS_SCHEMA))
         note.late = reasons.pop("late", 0)
-        note.reasons, note.unknown_fields = dict(sorted(reasons.items())), dict(sorted(unknown.items()))
+        note.reasons = dict(sorted(reasons.items()))
+        note.unknown_fields = most_frequent(unknown)
         note.greatest_sum = max(sums.values(), default=0)
         note.events_sha256, note.events_bytes = sink.digest.hexdigest(), sink.size
         events.commit(unit.events_path)

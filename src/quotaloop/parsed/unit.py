@@ -21,7 +21,7 @@ class Note:
 
     ``hours``: events of the hour, and the last hour that one of them is still in flight in. ``stamps``: host, boot,
     hour, least and greatest seq. ``prior``: host, boot, hour, prev_boot, prev_seq. ``greatest_sum``: the largest sum of
-    one counted column, for the check of overflow.
+    one counted column, for the check of overflow. ``unknown_fields``: the 100 most frequent.
     """
 
     lines: int = 0

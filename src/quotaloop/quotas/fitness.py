@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from quotaloop.errors import UsageError
-from quotaloop.settings import Settings
+from quotaloop.settings import COMPLETENESS, Settings
 
-COMPLETENESS = ("require", "when-stamped", "off")
+COUNTED_ONCE = "counted_once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def fitness(
     unfit: dict[int, str] = {}
     for hour in sorted(set(hours)):
         if hour not in twice:
-            unfit[hour] = "counted_once"
+            unfit[hour] = COUNTED_ONCE
         elif hour in waived:
             unfit[hour] = "waived"
         elif reason := _incomplete(sums.get(hour), settings):

@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from isal import isal_zlib
@@ -26,7 +25,7 @@ from quotaloop.raw.source import open_source, sha256
 from quotaloop.settings import Settings
 from quotaloop.storage.store import Pending, Store
 
-_LINES_A_CHUNK = 4096
+_CHUNK_LINES, _CHUNK_BYTES = 4096, 8 << 20
 _GZIP = 31  # window bits that ask zlib for a gzip member; its header carries no time and no name
 
 Progress = Callable[[int], None]  # called with bytes of payload copied
@@ -68,7 +67,8 @@ def land_file(
     record = json.loads(store.read(record_path)) if store.exists(record_path) else None
     if record is not None and all(store.exists(item.path) for item in _ranges(record, topic)):
         return Import(path, digest, tuple(_ranges(record, topic)), record["lines"], skipped=True)
-    topics.declare(store, topic, {"source": "files", "format": file_format, "derived": list(converter.DERIVED)})
+    declaration = {"source": "files", "format": file_format, "derived": list(converter.DERIVED)}
+    topics.check(store, topic, declaration)
     if record is not None:
         partition, start, range_bytes = record["partition"], record["start"], record["range_bytes"]
         landed_at_ms = record["kafka_time_ms"]
@@ -80,6 +80,7 @@ def land_file(
             progress(writer.add(chunk))
         parts = writer.finish()
         faults.reached("import:prepared")
+        topics.declare(store, topic, declaration)
         ranges = [Range(topic, partition, first, last) for _, first, last in parts]
         for item in ranges:
             _claim(store, item, digest, path, range_bytes, now_ms)
@@ -142,7 +143,15 @@ class _Writer:
 def _chunks(path: Path, converter: Converter, settings: Settings) -> Iterator[list[bytes]]:
     with open_source(path, max_bytes=settings.max_inflated_bytes, max_inflation=settings.max_inflation) as stream:
         lines = converter.lines(stream, path.name)
-        while chunk := list(islice(lines, _LINES_A_CHUNK)):
+        chunk: list[bytes] = []
+        size = 0
+        for line in lines:
+            chunk.append(line)
+            size += len(line)
+            if len(chunk) == _CHUNK_LINES or size >= _CHUNK_BYTES:
+                yield chunk
+                chunk, size = [], 0
+        if chunk:
             yield chunk
 
 

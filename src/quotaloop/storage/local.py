@@ -99,10 +99,6 @@ class LocalStore:
         draft.replace(target)
         _sync_folder(target.parent)
 
-    def rename_if_absent(self, source: str, path: str) -> bool:
-        """Rename a file inside the store if nothing is at ``path``."""
-        return self.link_if_absent(self.path(source), path)
-
     def link_if_absent(self, source: Path, path: str) -> bool:
         """A hard link fails where a name is taken, which a rename would not; the old name goes after it."""
         target = self.path(path)

@@ -57,9 +57,6 @@ class Store(Protocol):
     def replace(self, path: str, data: bytes) -> None:
         """Put ``data`` in the place of ``path`` in one rename; a reader sees the old file or the new one, whole."""
 
-    def rename_if_absent(self, source: str, path: str) -> bool:
-        """Rename a file inside the store if nothing is at ``path``; says whether it did."""
-
     def files(self, folder: str) -> Iterator[FileInfo]:
         """All files below a folder, in the order of their paths, without those in the making; none if it is absent."""
 

@@ -318,7 +318,7 @@ def test_a_table_whose_files_hold_no_row_is_no_success(store: LocalStore) -> Non
 
 def test_a_folder_without_a_day_fails(store: LocalStore) -> None:
     path = _write(store, "usage_hourly", [USAGE])
-    store.rename_if_absent(path, "marts/usage_hourly/r1/part-01-0.parquet")
+    store.write_if_absent("marts/usage_hourly/r1/part-01-0.parquet", store.read(path))
 
     (verdict,) = check_files(store, {"usage_hourly": ["marts/usage_hourly/r1/part-01-0.parquet"]})
 

@@ -6,6 +6,7 @@ import io
 
 import pytest
 
+from quotaloop.errors import InputUnreadable
 from quotaloop.raw.formats import FORMATS, native
 
 
@@ -49,3 +50,11 @@ def test_nothing_is_read_beyond_the_chunk_that_holds_the_first_line() -> None:
 def test_every_format_of_the_contract_is_registered_and_native_derives_nothing() -> None:
     assert sorted(FORMATS) == ["azure-llm", "llmperf", "native"]
     assert FORMATS["native"].DERIVED == ()
+
+
+def test_a_line_without_end_is_no_request_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "MAX_LINE_BYTES", 3 * native.CHUNK_BYTES)
+    just = b"x" * (3 * native.CHUNK_BYTES)
+    assert list(native.lines(io.BytesIO(just + b"\n" + just), "a.log")) == [just, just]
+    with pytest.raises(InputUnreadable, match=r"a\.log has a line of more than"):
+        list(native.lines(io.BytesIO(b"a\n" + just + b"y"), "a.log"))
