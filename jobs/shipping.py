@@ -1,9 +1,10 @@
-"""The code as one zip: what Spark's ``--py-files`` and mrjob ship to the machines that run tasks."""
+"""The code as one zip: what Spark's ``--py-files`` and mrjob ship; ``python -m jobs.shipping`` says where it is."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -80,3 +81,7 @@ def _cache() -> Path:
         if folder.stat().st_uid == os.getuid() and os.access(folder, os.W_OK | os.X_OK):
             return folder
     return Path(tempfile.mkdtemp(prefix="quotaloop-"))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{code_zip()}\n")

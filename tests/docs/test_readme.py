@@ -18,10 +18,10 @@ _BLOCK = re.compile(r"^```console\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 def commands(text: str) -> list[str]:
-    """Lines that begin with ``$ `` in the console blocks of a page, continued where they end with a backslash."""
+    """Lines that begin with ``$ `` in the console blocks of a page, each with the ``> `` lines after it."""
     found: list[str] = []
     for block in _BLOCK.findall(text):
-        joined = re.sub(r"\\\n(?:> ?)?", " ", block)
+        joined = re.sub(r"\\?\n> ", " ", block)
         found.extend(line[2:].strip() for line in joined.splitlines() if line.startswith("$ "))
     return found
 
@@ -39,9 +39,10 @@ def _readme() -> list[str]:
 
 def test_commands_are_found_in_console_blocks_alone() -> None:
     page = (
-        "$ quotaloop no\n```console\n$ quotaloop run\nrelease 1\n$ make \\\n>  test\n```\n```sh\n$ quotaloop no\n```\n"
+        "$ quotaloop no\n```console\n$ quotaloop run\nrelease 1\n$ make \\\n> test\n$ a 'b\n> c'\n```\n"
+        "```sh\n$ quotaloop no\n```\n"
     )
-    assert commands(page) == ["quotaloop run", "make   test"]
+    assert commands(page) == ["quotaloop run", "make  test", "a 'b c'"]
 
 
 def test_make_targets_of_the_readme_exist() -> None:

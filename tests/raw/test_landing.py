@@ -175,6 +175,12 @@ def test_nothing_of_a_damaged_file_becomes_visible(
     assert everything(store) == [(0, b"1"), (1, b"2")]
 
 
+def test_a_damaged_first_file_leaves_not_even_a_topic(store: LocalStore, tmp_path: Path) -> None:
+    with pytest.raises(InputUnreadable):
+        land(store, put(tmp_path, "cut.gz", gzip.compress(MANY)[:-20]))
+    assert list(store.files("")) == []
+
+
 PROGRAM = """
     import sys
     from pathlib import Path

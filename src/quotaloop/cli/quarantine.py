@@ -24,7 +24,7 @@ def quarantine_list(
 
     call = call_of(context)
     rows = listing(call.work(), reason=reason, topic=topic, limit=limit)
-    call.print(rows, output.grid(rows))
+    call.print(rows, output.quarantined(rows))
 
 
 @app.command("replay")

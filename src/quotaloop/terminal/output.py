@@ -141,6 +141,20 @@ def derivation_text(item: Derivation) -> Group | Text:
     return Group(Text(f"policy {item.policy.epoch}: {item.message}"), table(limits))
 
 
+def quarantined(document: Mapping[str, Any]) -> Table:
+    """Quarantined lines, a line each: where, why, and how the line begins."""
+    shown = Table(show_edge=False, pad_edge=False)
+    for name in ("where", "reason", "bytes", "begins"):
+        shown.add_column(name, justify="right" if name == "bytes" else "left", no_wrap=name != "begins")
+    for values in document["rows"]:
+        row = dict(zip(document["columns"], values, strict=True))
+        where = f"{row['topic']}/{row['partition']}/{row['offset']}"
+        begins = plain(row["raw"][:200])
+        begins.no_wrap, begins.overflow = True, "ellipsis"
+        shown.add_row(plain(where), plain(row["reason"]), plain(row["length"]), begins)
+    return shown
+
+
 def replayed(document: Mapping[str, Any]) -> Group:
     """What a replay of the quarantine found."""
     head = Text(f"{document['lines']:,} lines in quarantine, {document['changed']:,} of them would get another outcome")

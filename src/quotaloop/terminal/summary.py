@@ -12,7 +12,7 @@ from quotaloop.marts.values import json_value
 from quotaloop.marts.views import open_views
 from quotaloop.results import Done
 from quotaloop.storage.store import Store
-from quotaloop.terminal.output import table
+from quotaloop.terminal.output import plain, table
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,6 +23,13 @@ _LINES = """
 _REASONS = """
     SELECT entry.key AS reason, sum(entry.value)::BIGINT AS lines
     FROM (SELECT unnest(map_entries(reasons)) AS entry FROM ingest_ledger) GROUP BY 1 ORDER BY 2 DESC, 1"""
+_DRIFT = """
+    SELECT topic, sum(lines)::BIGINT AS lines, sum(coalesce(reasons['missing_fields'], 0))::BIGINT AS missing_fields
+    FROM ingest_ledger GROUP BY 1 HAVING missing_fields > 100 AND missing_fields * 100 > sum(lines) ORDER BY 1"""
+_UNKNOWN = """
+    SELECT entry.key AS field, sum(entry.value)::BIGINT AS events
+    FROM (SELECT unnest(map_entries(unknown_fields)) AS entry FROM ingest_ledger)
+    GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 10"""
 _TENANTS = """
     SELECT tenant, sum(requests)::BIGINT AS requests, sum(denied)::BIGINT AS denied,
            sum(total_tokens)::BIGINT AS tokens FROM usage_daily GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 8"""
@@ -55,6 +62,8 @@ def document(store: Store, done: Done) -> dict[str, Any]:
     with open_views(store, done.release) as connection:
         said["lines"] = _dicts(connection, _LINES)[0]
         said["reasons"] = {row["reason"]: row["lines"] for row in _dicts(connection, _REASONS)}
+        said["unknown_fields"] = {row["field"]: row["events"] for row in _dicts(connection, _UNKNOWN)}
+        said["drift"] = _dicts(connection, _DRIFT)
         said["tenants"] = _tenants(connection, done)
         said["latency"] = _latency(connection)
     return said
@@ -74,6 +83,16 @@ def text(said: dict[str, Any], *, seconds: float) -> Group:
     parts.append(Text("  ".join(f"{name} {lines[name]:,}" for name in lines)))
     if said["reasons"]:
         parts.append(Text("  ".join(f"{reason} {count:,}" for reason, count in said["reasons"].items())))
+    if said["unknown_fields"]:
+        names = "  ".join(f"{field} {count:,}" for field, count in said["unknown_fields"].items())
+        parts.append(plain(f"not fields of the event, and not kept: {names}"))
+    parts += [
+        plain(
+            f"DRIFT: {row['missing_fields']:,} of {row['lines']:,} lines in {row['topic']} lack a required field: "
+            "has the gateway renamed one? quotaloop quarantine list --reason missing_fields"
+        )
+        for row in said["drift"]
+    ]
     parts += [Rule("busiest tenants", align="left"), table([_shown(row) for row in said["tenants"]])]
     parts += [Rule("latency of ok, ms", align="left"), table(said["latency"])]
     parts.append(Rule(align="left"))
