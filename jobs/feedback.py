@@ -23,11 +23,12 @@ def fit_hours(work: Work, release: Release) -> Fitness:
     waived = {
         hour
         for waiver in waivers(work.store)
+        if waiver.path in release.waivers
         for day in days.values()
         for hour, rows in day.outcomes.items()
         if any(tuple(row[:3]) == (waiver.range.topic, waiver.range.partition, waiver.range.start) for row in rows)
     }
-    with open_views(work.store, release) as connection:
+    with open_views(work.store, release, proven=("completeness_hourly",)) as connection:
         rows = connection.execute(
             "SELECT epoch_ms(hour), sum(expected)::BIGINT, sum(missing)::BIGINT FROM completeness_hourly GROUP BY hour"
         ).fetchall()
@@ -57,7 +58,7 @@ def derive(work: Work) -> Derivation:
     as_of = max(twice, default=0) + HOUR_MS
     if not fit.fit:
         return _renewed(work, previous, as_of, fit)
-    with open_views(work.store, release) as connection:
+    with open_views(work.store, release, proven=("demand_minutely", "rate_limit_usage")) as connection:
         policy = derive_policy(
             connection,
             hours=fit.fit,

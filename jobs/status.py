@@ -6,6 +6,7 @@ from typing import Any
 
 from jobs.work import Work
 from quotaloop.quotas.policy import epoch_ms, newest, rfc3339
+from quotaloop.sinks import file as file_sink
 
 
 def status(work: Work) -> dict[str, Any]:
@@ -25,6 +26,7 @@ def status(work: Work) -> dict[str, Any]:
             "ranges": len(work.new_ranges),
             "unparsed": len(work.unparsed),
             "derivation": bool(work.latest and (policy is None or policy.release < work.latest.number)),
+            "publication": bool(policy and not file_sink.is_published(work.store, policy)),
         },
         "release": work.latest.number if work.latest else None,
         "pinned": work.pinned,

@@ -110,7 +110,9 @@ class Work:
     @cached_property
     def revision(self) -> str:
         """The revision that a build of these inputs makes."""
-        return candidates.revision_of(self.fingerprint, self.base, self.ranges)
+        days = self.latest.days if self.latest else {}
+        carried = {date: days[date] for date in self.base_days}
+        return candidates.revision_of(self.fingerprint, self.base, carried, self.ranges)
 
     @contextmanager
     def stage(self, name: str, total: int | None = None, unit: str = "") -> Iterator[None]:

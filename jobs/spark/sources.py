@@ -14,9 +14,10 @@ from jobs.spark.inputs import Inputs
 from jobs.spark.transforms.outcomes import accepted
 from quotaloop.events.columns import EVENTS_SCHEMA
 from quotaloop.marts import tables
+from quotaloop.marts.integrity import check_file
 from quotaloop.marts.internal import EXCLUSIONS, INTERNAL_SCHEMAS
 from quotaloop.marts.plan import holding
-from quotaloop.marts.release import Day, FileEntry, check_file
+from quotaloop.marts.release import Day, FileEntry
 from quotaloop.parsed.unit import Unit
 from quotaloop.storage.store import Store
 

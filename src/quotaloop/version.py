@@ -26,7 +26,8 @@ def code_version() -> str:
         root = resources.files(package)
         for room in rooms:
             _digest(root / room, room, digest)
-    digest.update((resources.files(quotaloop) / "latency.py").read_bytes())
+    for module in ("latency.py", "raw/record.py"):
+        digest.update(resources.files(quotaloop).joinpath(module).read_bytes())
     return f"{quotaloop.__version__}+{digest.hexdigest()[:12]}"
 
 

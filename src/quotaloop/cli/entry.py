@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -13,8 +15,10 @@ from quotaloop.cli.call import Call
 from quotaloop.errors import QuotaloopError
 from quotaloop.settings import load
 
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
+_LONGEST = 1900  # characters of an error
+
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="From API request logs to rate limits that can be trusted.",
@@ -45,35 +49,44 @@ def _options(
 
 def main() -> None:
     """The entry point: every error in one line, and its exit code."""
-    arguments = _flags_first(sys.argv[1:])
-    debug = "--debug" in arguments
+    cast(io.TextIOWrapper, sys.stdout).reconfigure(errors="backslashreplace")  # names of files need not be text
+    flags, words = _flags_first(sys.argv[1:])
     try:
-        app(arguments, standalone_mode=False)
-    except QuotaloopError as error:
-        if debug:
-            raise
-        _fail(str(error), error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("stopped; run it again to go on", 1)
-    except Exception as error:
-        if debug:
-            raise
-        code = getattr(error, "exit_code", 1)
-        formatted = getattr(error, "format_message", None)
-        _fail(formatted() if formatted else f"{type(error).__name__}: {error}", code)
+        code = app([*flags, *words], standalone_mode=False)
+    except BaseException as error:
+        if "--debug" in flags:
+            _write(traceback.format_exc())
+        _fail(*_said(error))
+    if code == _INTERRUPTED:
+        _fail(*_said(KeyboardInterrupt()))
+    sys.exit(code if isinstance(code, int) else 0)
 
 
-def _flags_first(arguments: list[str]) -> list[str]:
-    """``--json`` and ``--debug`` may stand anywhere before a ``--``."""
+def _said(error: BaseException) -> tuple[str, int]:
+    """What an error says, and its exit code."""
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return "stopped; run it again to go on", 1
+    formatted = getattr(error, "format_message", None)  # of typer's own errors
+    said = str(error) if isinstance(error, QuotaloopError) else f"{type(error).__name__}: {error}"
+    return formatted() if formatted else said, getattr(error, "exit_code", 1)
+
+
+def _flags_first(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """``--json`` and ``--debug``, which may stand anywhere before a ``--``, and the other words."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     flags = [word for word in arguments[:end] if word in ("--json", "--debug")]
-    return [*flags, *(word for word in arguments[:end] if word not in flags), *arguments[end:]]
+    return flags, [*(word for word in arguments[:end] if word not in flags), *arguments[end:]]
 
 
 def _fail(message: str, code: int) -> None:
+    _write(f"quotaloop: {' '.join(message.split())[:_LONGEST]}")
+    sys.exit(code)
+
+
+def _write(text: str) -> None:
+    """To standard error, without credentials and with nothing in it that a terminal would obey."""
     from quotaloop.events.credentials import redact_text
 
-    line = redact_text(" ".join(message.split()))
-    printable = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
-    sys.stderr.write(f"quotaloop: {printable[:2000]}\n")
-    sys.exit(code)
+    for line in redact_text(text).splitlines():
+        printable = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+        sys.stderr.write(f"{printable}\n")

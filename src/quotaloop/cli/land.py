@@ -12,7 +12,7 @@ from quotaloop.cli.call import call_of
 from quotaloop.errors import InputUnreadable, UsageError
 from quotaloop.terminal import output
 
-app = typer.Typer(no_args_is_help=True, help="Copy request logs into the raw zone, byte for byte.")
+app = typer.Typer(help="Copy request logs into the raw zone, byte for byte.")
 
 
 @app.command("files")

@@ -9,7 +9,7 @@ import typer
 from quotaloop.cli.call import call_of
 from quotaloop.terminal import output
 
-app = typer.Typer(no_args_is_help=True, help="Lines that did not become events.")
+app = typer.Typer(help="Lines that did not become events.")
 
 
 @app.command("list")

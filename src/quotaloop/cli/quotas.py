@@ -7,7 +7,7 @@ import typer
 from quotaloop.cli.call import call_of
 from quotaloop.terminal import output
 
-app = typer.Typer(no_args_is_help=True, help="Limits from history.")
+app = typer.Typer(help="Limits from history.")
 
 
 @app.command("derive")

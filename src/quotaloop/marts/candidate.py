@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,10 +50,9 @@ class Candidate:
         return files
 
 
-def revision_of(fingerprint: str, parent: Release | None, ranges: Iterable[Range]) -> str:
-    """A digest of everything a build depends on."""
-    days = parent.days if parent else {}
-    document = [fingerprint, parent.number if parent else None, days, [str(item) for item in sorted(ranges)]]
+def revision_of(fingerprint: str, parent: Release | None, carried: Mapping[str, str], ranges: Iterable[Range]) -> str:
+    """A digest of everything a build depends on; ``carried`` is date to manifest of days that can be carried over."""
+    document = [fingerprint, parent.number if parent else None, carried, [str(item) for item in sorted(ranges)]]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
 

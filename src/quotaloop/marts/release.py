@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from quotaloop import faults
-from quotaloop.errors import InputUnreadable, QuotaloopError, UsageError
+from quotaloop.errors import QuotaloopError, UsageError
 from quotaloop.raw.ranges import Range
 from quotaloop.storage.store import Store
 
@@ -171,10 +171,8 @@ def newest(store: Store) -> Release | None:
 
 def current(store: Store) -> Release | None:
     """The release that ``CURRENT`` names, for readers: resolve it once and keep to it."""
-    try:
-        return read_release(store, int(store.read(POINTER)))
-    except FileNotFoundError:
-        return None
+    named = _named(store)
+    return read_release(store, named) if named else None
 
 
 def read_day(store: Store, digest: str) -> Day:
@@ -197,18 +195,6 @@ def parse_day(document: Mapping[str, Any]) -> Day:
 def read_days(store: Store, release: Release | None) -> dict[str, Day]:
     """All day manifests of a release by date."""
     return {date: read_day(store, digest) for date, digest in sorted(release.days.items())} if release else {}
-
-
-def check_file(store: Store, entry: FileEntry) -> None:
-    """Raise ``InputUnreadable`` if a published file is gone or no longer as it was published."""
-    try:
-        data = store.read(entry.path)
-    except FileNotFoundError as error:
-        raise InputUnreadable(f"{entry.path} is gone, and a release lists it; bring it back from a copy") from error
-    if hashlib.sha256(data).hexdigest() != entry.sha256:
-        raise InputUnreadable(
-            f"{entry.path} is not the file that was published (checksum mismatch); bring it back from a copy"
-        )
 
 
 def store_days(store: Store, days: Iterable[Day]) -> dict[str, str]:
@@ -237,12 +223,16 @@ def mend_pointer(store: Store) -> None:
     known = numbers(store)
     if not known:
         return
-    try:
-        named = int(store.read(POINTER))
-    except FileNotFoundError:
-        named = 0
-    if named < known[-1]:
+    if _named(store) < known[-1]:
         store.replace(POINTER, f"{known[-1]:010d}".encode())
+
+
+def _named(store: Store) -> int:
+    """What ``CURRENT`` says; 0 where it is not there or damaged."""
+    try:
+        return int(store.read(POINTER))
+    except (FileNotFoundError, ValueError):
+        return 0
 
 
 def is_pinned(store: Store, release: Release | None) -> bool:

@@ -1,8 +1,9 @@
-"""Values of tables as JSON has them: times as RFC 3339, bytes as base64."""
+"""Values of tables as JSON has them: times as RFC 3339, bytes as base64, NaN and infinity as null."""
 
 from __future__ import annotations
 
 import base64
+import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -18,6 +19,8 @@ def json_value(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, dict):

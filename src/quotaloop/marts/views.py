@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 
 import duckdb
@@ -11,9 +12,10 @@ import pyarrow as pa
 from quotaloop.errors import UsageError
 from quotaloop.events.columns import CONTENT, COORDINATES, TIME
 from quotaloop.marts.candidate import EVENTS
+from quotaloop.marts.integrity import check_file, check_sizes
 from quotaloop.marts.release import Day, FileEntry, Release, read_days
 from quotaloop.marts.tables import INGEST_LEDGER, PUBLISHED
-from quotaloop.quotas.policy import Policy, Scope, policies
+from quotaloop.quotas.policy import EVERYTHING, Policy, policies
 from quotaloop.storage.store import Store
 
 _IN_MS = {"duration_us": "duration_ms", "ttft_us": "ttft_ms", "gpu_us": "gpu_ms"}
@@ -33,8 +35,6 @@ _DECISIONS = pa.schema(
 _LIMITS = pa.schema(
     [
         ("policy_epoch", pa.int64()),
-        ("valid_from", TIME),
-        ("expires_at", TIME),
         ("tenant", pa.string()),
         ("kind", pa.string()),
         ("limit", pa.int64()),
@@ -42,13 +42,24 @@ _LIMITS = pa.schema(
         ("burst", pa.int64()),
     ]
 )
+_TIMES = pa.schema([("policy_epoch", pa.int64()), ("valid_from", TIME), ("expires_at", TIME)])
 
 
-def open_views(store: Store, release: Release) -> duckdb.DuckDBPyConnection:
-    """A connection with one view a table over the release, and nothing else that it may read or change."""
+def open_views(store: Store, release: Release, *, proven: Iterable[str] = ()) -> duckdb.DuckDBPyConnection:
+    """A connection with one view a table over the release, and nothing else that it may read or change.
+
+    Raises ``InputUnreadable`` for a file that is gone or has another size, and for tables that are to be ``proven``
+    also for one with another SHA-256.
+    """
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     days = read_days(store, release)
+    entries = [entry for day in days.values() for listed in day.tables.values() for entry in listed]
+    check_sizes(store, [*entries, *([release.ledger] if release.ledger else [])])
+    for day in days.values():
+        for table in proven:
+            for entry in day.tables.get(table, ()):
+                check_file(store, entry)
     files: dict[str, list[str]] = {name: [] for name in PUBLISHED}
     for day in days.values():
         for table, entries in day.tables.items():
@@ -61,7 +72,7 @@ def open_views(store: Store, release: Release) -> duckdb.DuckDBPyConnection:
     event_files = _events(connection, store, days)
     _policies(connection, list(policies(store)))
     allowed = sorted({path for paths in files.values() for path in paths} | set(event_files))
-    connection.execute("SET allowed_paths = ?", [allowed])
+    connection.execute("SET allowed_paths = ?", [sorted({*allowed, *map(_verbatim, allowed)})])
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
@@ -73,7 +84,7 @@ def query(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyRel
         statements = connection.extract_statements(sql)
         if len(statements) != 1 or statements[0].type.name != "SELECT":
             raise UsageError("sql takes one SELECT")
-        return connection.sql(sql)
+        return connection.sql(sql).materialize()
     except duckdb.Error as error:
         raise UsageError(f"sql: {' '.join(str(error).split())}") from error
 
@@ -83,7 +94,12 @@ def _local(store: Store, entry: FileEntry) -> str:
 
 
 def _list(paths: Iterable[str]) -> str:
-    return "[" + ", ".join("'" + path.replace("'", "''") + "'" for path in paths) + "]"
+    return "[" + ", ".join("'" + _verbatim(path).replace("'", "''") + "'" for path in paths) + "]"
+
+
+def _verbatim(path: str) -> str:
+    """The path as a pattern that only itself matches."""
+    return re.sub(r"[*?[]", r"[\g<0>]", path)
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[str], schema: pa.Schema) -> None:
@@ -133,7 +149,6 @@ def _events(connection: duckdb.DuckDBPyConnection, store: Store, days: dict[str,
 def _policies(connection: duckdb.DuckDBPyConnection, known: list[Policy]) -> None:
     decisions, limits = [], []
     before: dict[tuple[str, str, str], int] = {}
-    everything = Scope(model="*", api_version="*")
     for policy in known:
         now: dict[tuple[str, str, str], int] = {}
         for limit in policy.limits:
@@ -143,13 +158,11 @@ def _policies(connection: duckdb.DuckDBPyConnection, known: list[Policy]) -> Non
             evidence = json.dumps(limit.evidence, sort_keys=True)
             reason = str(limit.evidence.get("bound_by", ""))
             decisions.append((policy.epoch, *key, before.get(key), limit.limit, reason, evidence))
-            if limit.scope != everything:  # hours are not counted by model and version
+            if limit.scope != EVERYTHING:  # hours are not counted by model and version
                 continue
             limits.append(
                 (
                     policy.epoch,
-                    policy.valid_from,
-                    policy.expires_at,
                     limit.tenant,
                     limit.kind,
                     limit.limit,
@@ -160,16 +173,19 @@ def _policies(connection: duckdb.DuckDBPyConnection, known: list[Policy]) -> Non
         before = now
     connection.register("quota_decisions", _table(decisions, _DECISIONS))
     connection.register("policy_limits", _table(limits, _LIMITS))
+    times = [(policy.epoch, policy.valid_from, policy.expires_at) for policy in known]
+    connection.register("policy_times", _table(times, _TIMES))
     connection.execute(
         """
         CREATE VIEW rate_limit_against_policy AS
         WITH in_force AS (
             SELECT u.hour AS at, max(p.policy_epoch) AS epoch
             FROM (SELECT DISTINCT hour FROM rate_limit_usage) u
-            JOIN (SELECT DISTINCT policy_epoch, valid_from, expires_at FROM policy_limits) p
-              ON p.valid_from <= u.hour AND u.hour < p.expires_at GROUP BY u.hour)
+            JOIN policy_times p ON p.valid_from <= u.hour GROUP BY u.hour
+            HAVING u.hour < arg_max(p.expires_at, p.policy_epoch))
         SELECT u.*, l."limit", l.per_seconds, l.burst, f.epoch AS policy_epoch,
-               CASE WHEN u.kind = 'concurrency' THEN u.admitted ELSE u.peak_minute END / l."limit" AS utilisation
+               CASE WHEN u.kind = 'concurrency' THEN u.admitted ELSE u.peak_minute END / nullif(l."limit", 0)
+                 AS utilisation
         FROM rate_limit_usage u LEFT JOIN in_force f ON f.at = u.hour
         LEFT JOIN policy_limits l ON l.policy_epoch = f.epoch AND l.tenant = u.tenant AND l.kind = u.kind
         """

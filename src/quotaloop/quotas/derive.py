@@ -15,10 +15,9 @@ from msgspec.structs import replace
 from quotaloop.errors import CheckRefused, UsageError
 from quotaloop.quotas.demand import Demand, demands
 from quotaloop.quotas.fair_share import weighted_max_min, weights_of
-from quotaloop.quotas.policy import FORMAT, KINDS, Kind, Limit, Policy, Rate, Scope, epoch_ms, instant, rfc3339
+from quotaloop.quotas.policy import EVERYTHING, FORMAT, KINDS, Kind, Limit, Policy, Rate, epoch_ms, instant, rfc3339
 from quotaloop.settings import Settings
 
-EVERYTHING = Scope(model="*", api_version="*")
 PER_SECONDS: Mapping[Kind, int] = {"requests": 60, "tokens": 60, "compute": 60, "concurrency": 1}
 
 

@@ -41,6 +41,9 @@ class Scope(Struct, frozen=True, forbid_unknown_fields=True, order=True):
     api_version: Annotated[str, Meta(pattern=r"^(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,31})\Z")]
 
 
+EVERYTHING = Scope(model="*", api_version="*")
+
+
 class Limit(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """A tenant's limit: units of ``kind`` (compute: microseconds) in ``per_seconds``, and what it was derived from.
 

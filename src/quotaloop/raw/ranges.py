@@ -55,7 +55,7 @@ def parse_range(text: str) -> Range:
     match = re.fullmatch(r"([^/]+)/([0-9]+)/([0-9]+)-([0-9]+)", text)
     if match is None:
         raise UsageError(f"{text!r} is not a raw range: write TOPIC/PARTITION/START-END")
-    return Range(match[1], int(match[2]), int(match[3]), int(match[4]))
+    return Range(check_topic(match[1]), int(match[2]), int(match[3]), int(match[4]))
 
 
 def landed(store: Store) -> list[Range]:

@@ -33,6 +33,11 @@ def read_back(store: Store, *, path: str = TARGET) -> Policy | None:
         raise CheckRefused(f"{path} is not a policy; remove it and publish again: {error}") from error
 
 
+def is_published(store: Store, policy: Policy, *, path: str = TARGET) -> bool:
+    """Are the published bytes exactly this policy's?"""
+    return _bytes(store, path) == render(policy)
+
+
 def verify(store: Store, policy: Policy, *, path: str = TARGET) -> None:
     """Raises ``CheckRefused`` unless the published bytes are exactly this policy's."""
     data = _bytes(store, path)

@@ -18,6 +18,8 @@ from rich.progress import (
 from rich.progress import Task as RichTask
 from rich.text import Text
 
+from quotaloop.terminal.output import plain
+
 
 class Bars:
     """A ``quotaloop.progress.Progress`` that draws; on a file or pipe it writes a line a stage."""
@@ -26,13 +28,13 @@ class Bars:
         self._console = Console(stderr=True)
         self._bars = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description:<28}"),
+            TextColumn("{task.description:<28}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             _Rate(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self._console,
             transient=False,
         )
@@ -52,7 +54,7 @@ class Bars:
 
     def begin(self, stage: str, total: int | None = None, unit: str = "") -> None:
         """A stage begins."""
-        self._stage = stage
+        self._stage = stage = plain(stage).plain
         if self._console.is_terminal:
             self._task = self._bars.add_task(stage, total=total, note="", unit=unit)
         else:
@@ -66,6 +68,7 @@ class Bars:
 
     def note(self, text: str) -> None:
         """What the stage is at."""
+        text = plain(text).plain
         if self._task is not None:
             self._bars.update(self._task, note=text)
         elif not self._console.is_terminal:

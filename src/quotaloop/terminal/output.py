@@ -55,7 +55,7 @@ def rows(relation: duckdb.DuckDBPyRelation) -> dict[str, Any]:
 def landed(files: Sequence[Mapping[str, Any]], derived: Sequence[str]) -> Group:
     """What was landed, and what of it is derived."""
     lines = [
-        Text(f"{row['file']}: landed before, skipped" if row["skipped"] else f"{row['file']}: {row['lines']:,} lines")
+        plain(f"{row['file']}: landed before, skipped" if row["skipped"] else f"{row['file']}: {row['lines']:,} lines")
         for row in files
     ]
     if derived:
@@ -165,13 +165,13 @@ def status(document: Mapping[str, Any]) -> Group:
     """The store at a glance."""
     pending = document["pending"]
     lines = [
-        Text(f"store      {document['store']}"),
+        plain(f"store      {document['store']}"),
         Text(f"landed     {document['landed']['lines']:,} lines in {document['landed']['ranges']:,} ranges"),
         Text(f"pending    {pending['ranges']:,} ranges to release, {pending['unparsed']:,} to parse"),
         Text(f"release    {document['release'] or 'none'}{', pinned by a rollback' if document['pinned'] else ''}"),
-        Text(f"policy     {_policy(document['policy'])}"),
+        Text(f"policy     {_policy(document['policy'])}{', to be published' if pending['publication'] else ''}"),
     ]
-    lines += [Text(f"unfinished import: {name}; land that file again") for name in document["unfinished"]]
+    lines += [plain(f"unfinished import: {name}; land that file again") for name in document["unfinished"]]
     return Group(*lines, table(document["topics"]))
 
 

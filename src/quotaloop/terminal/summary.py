@@ -10,6 +10,7 @@ from rich.text import Text
 
 from quotaloop.marts.values import json_value
 from quotaloop.marts.views import open_views
+from quotaloop.quotas.policy import EVERYTHING
 from quotaloop.results import Done
 from quotaloop.storage.store import Store
 from quotaloop.terminal.output import plain, table
@@ -98,7 +99,7 @@ def text(said: dict[str, Any], *, seconds: float) -> Group:
     parts.append(Rule(align="left"))
     parts.append(Text(f"release {said['release']}, policy {said['policy'] or 'none'} ({said['policy_message']})"))
     parts += [
-        Text(f"left out, for its import was cut off: {name}; land that file again") for name in said["unfinished"]
+        plain(f"left out, for its import was cut off: {name}; land that file again") for name in said["unfinished"]
     ]
     parts.append(Text(f"{seconds:.1f} s"))
     return Group(*parts)
@@ -106,7 +107,8 @@ def text(said: dict[str, Any], *, seconds: float) -> Group:
 
 def _tenants(connection: duckdb.DuckDBPyConnection, done: Done) -> list[dict[str, Any]]:
     """The busiest tenants, with their greatest minute against the limit in force."""
-    limits = {(limit.tenant, limit.kind): limit.limit for limit in done.policy.limits} if done.policy else {}
+    overall = [limit for limit in done.policy.limits if limit.scope == EVERYTHING] if done.policy else []
+    limits = {(limit.tenant, limit.kind): limit.limit for limit in overall}
     peaks = {(row["tenant"], row["kind"]): row["peak_minute"] for row in _dicts(connection, _PEAKS)}
     rows = _dicts(connection, _TENANTS)
     for row in rows:
@@ -121,7 +123,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     shown = {name: row[name] for name in ("tenant", "requests", "denied", "tokens")}
     for kind in ("requests", "tokens"):
         peak, limit = row[f"peak_minute_{kind}"], row[f"limit_{kind}"]
-        shown[f"peak {kind}/min"] = f"{peak or 0:,} of {limit:,}" if limit else f"{peak or 0:,}"
+        shown[f"peak {kind}/min"] = f"{peak or 0:,} of {limit:,}" if limit is not None else f"{peak or 0:,}"
     return shown
 
 

@@ -1,0 +1,40 @@
+"""Are published files still what they were when they were published?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from quotaloop.errors import InputUnreadable
+from quotaloop.marts.release import FileEntry
+from quotaloop.storage.store import Store
+
+
+def check_file(store: Store, entry: FileEntry) -> None:
+    """Raise ``InputUnreadable`` if a published file is gone or has another SHA-256."""
+    try:
+        data = store.read(entry.path)
+    except FileNotFoundError as error:
+        raise _gone(entry) from error
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise _changed(entry, "checksum mismatch")
+
+
+def check_sizes(store: Store, entries: Iterable[FileEntry]) -> None:
+    """Raise ``InputUnreadable`` if one of these files is gone or has another size; none of them is opened."""
+    wanted = {entry.path: entry for entry in entries}
+    folders = {"/".join(path.split("/")[:2]) for path in wanted}
+    sizes = {info.path: info.size for folder in folders for info in store.files(folder) if info.path in wanted}
+    for path, entry in sorted(wanted.items()):
+        if path not in sizes:
+            raise _gone(entry)
+        if sizes[path] != entry.bytes:
+            raise _changed(entry, f"{sizes[path]} bytes, not {entry.bytes}")
+
+
+def _gone(entry: FileEntry) -> InputUnreadable:
+    return InputUnreadable(f"{entry.path} is gone, and a release lists it; bring it back from a copy")
+
+
+def _changed(entry: FileEntry, what: str) -> InputUnreadable:
+    return InputUnreadable(f"{entry.path} is not the file that was published ({what}); bring it back from a copy")

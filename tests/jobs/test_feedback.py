@@ -1,0 +1,271 @@
+"""The way back: which hours of a release move quotas, what policy they give, and that it is published once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.audit.waivers import waive
+from jobs.feedback import derive, fit_hours, publish
+from jobs.work import Work
+from quotaloop.errors import CheckRefused, InputUnreadable
+from quotaloop.quotas.policy import Policy, instant, newest, policies, same_limits, store_policy
+from quotaloop.raw.ranges import Range
+from quotaloop.settings import Settings
+from tests.marts.handmade import DAY, HOUR, Handmade, Row, at, limit, policy
+
+PUBLISHED = "published/policy.json"
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Handmade:
+    """An empty store; raw ranges are named in it that releases of it speak of."""
+    made = Handmade(tmp_path / "store")
+    for start in (0, 10):
+        made.store.write_if_absent(Range("t", 0, start, start + 10).path, b"")
+    return made
+
+
+def work(made: Handmade, **changed: Any) -> Work:
+    return Work(Settings(store=made.store.url, **changed))
+
+
+def hours(*numbers: int) -> tuple[int, ...]:
+    """Hours counted from ``DAY``, in epoch ms."""
+    return tuple(DAY + number * HOUR for number in numbers)
+
+
+def demand(made: Handmade, hour: int, most: int, tenant: str = "a", word: str = "twice", start: int = 0) -> None:
+    """An hour, out of the raw file that begins at ``start``, with one minute of requests."""
+    row: Row = {"minute": at(hour, 30), "tenant": tenant, "model": "m", "kind": "requests"}
+    made.add("demand_minutely", row | {"demand": most, "admitted": most}, hours=hours(hour))
+    made.counted(*hours(hour), word=word, raw=("t", 0, start))
+
+
+def stamped(made: Handmade, hour: int, expected: int, missing: int, host: str = "h") -> None:
+    """What came in of an hour's stamps of one host."""
+    row = {"hour": at(hour), "host": host, "boot": "b", "expected": expected, "missing": missing}
+    made.add("completeness_hourly", row, hours=hours(hour))
+
+
+def limits(found: Policy | None) -> dict[str, int]:
+    assert found is not None
+    return {one.tenant: one.limit for one in found.limits}
+
+
+def test_hours_counted_twice_are_fit_and_others_say_why_not(made: Handmade) -> None:
+    for hour in range(7):
+        demand(made, hour, 5, word="once" if hour == 1 else "twice", start=10 if hour == 2 else 0)
+    waive(made.store, "bad_share", "t/0/10-20", "known")
+    for hour, missing in ((3, 2), (4, 1)):
+        stamped(made, hour, 600, missing, "h")
+        stamped(made, hour, 400, 0, "g")
+    release = made.publish()
+    found = fit_hours(work(made), release)
+    assert found.fit == hours(0, 4, 5, 6)  # 1 of 1,000 is the greatest share that is fit
+    assert found.unfit == dict(zip(hours(1, 2, 3), ("counted_once", "waived", "missing"), strict=True))
+    strict = fit_hours(work(made, completeness="require"), release)
+    assert strict.fit == hours(4)
+    assert {strict.unfit[hour] for hour in hours(0, 5, 6)} == {"unstamped"}
+    assert fit_hours(work(made, completeness="off"), release).fit == hours(0, 3, 4, 5, 6)
+
+
+def test_a_waiver_of_another_range_spoils_no_hour(made: Handmade) -> None:
+    demand(made, 0, 5, start=0)
+    waive(made.store, "double_entry", "t/0/10-20", "known")
+    assert fit_hours(work(made), made.publish()).fit == hours(0)
+
+
+def test_an_hour_of_several_days_is_judged_by_its_own_day(made: Handmade) -> None:
+    demand(made, 23, 5)
+    demand(made, 24, 5, word="once")
+    found = fit_hours(work(made), made.publish())
+    assert (found.fit, found.unfit) == (hours(23), {hours(24)[0]: "counted_once"})
+
+
+def test_a_policy_is_derived_from_the_fit_hours_alone(made: Handmade) -> None:
+    demand(made, 0, 40)
+    demand(made, 1, 1_000, word="once")
+    demand(made, 2, 2_000, start=10)
+    demand(made, 0, 4, tenant="b")
+    waive(made.store, "bad_share", "t/0/10-20", "known")
+    made.publish()
+    found = derive(work(made))
+    assert limits(found.policy) == {"a": 50, "b": 10}  # 40 and a quarter; the floor
+    assert (found.is_new, found.fit_hours, found.message) == (True, 1, "derived from 1 hours of release 1")
+    assert found.unfit == dict(zip(hours(1, 2), ("counted_once", "waived"), strict=True))
+    assert found.policy == newest(made.store)
+    assert found.policy is not None
+    assert (found.policy.epoch, found.policy.release) == (1, 1)
+
+
+def test_its_times_are_those_of_the_newest_hour_counted_twice(made: Handmade) -> None:
+    demand(made, 0, 40)
+    demand(made, 5, 40, start=10)
+    demand(made, 9, 40, word="once")
+    waive(made.store, "bad_share", "t/0/10-20", "known")
+    made.publish()
+    found = derive(work(made, policy_lifetime=HOUR)).policy
+    assert found is not None
+    begin = instant(DAY + 6 * HOUR)
+    assert (found.created_at, found.valid_from, found.expires_at) == (begin, begin, instant(DAY + 7 * HOUR))
+
+
+def test_the_same_release_gives_the_same_policy(made: Handmade, tmp_path: Path) -> None:
+    for hour in range(3):
+        demand(made, hour, 40 + hour)
+    made.publish()
+    copy = Handmade(tmp_path / "copy")
+    shutil.copytree(made.store.root, copy.store.root)
+    first, second = derive(work(made)), derive(work(copy))
+    assert first == second
+    paths = [info.path for info in made.store.files("policies")]
+    assert paths == ["policies/0000000001.json"]
+    assert made.store.read(paths[0]) == copy.store.read(paths[0])
+
+
+def test_deriving_again_derives_nothing(made: Handmade) -> None:
+    demand(made, 0, 40)
+    made.publish()
+    first = derive(work(made)).policy
+    again = derive(work(made))
+    assert (again.policy, again.is_new) == (first, False)
+    assert again.message == "policy 1 is of release 1 already"
+    assert len(list(policies(made.store))) == 1
+
+
+def test_a_newer_release_gives_the_next_policy(made: Handmade) -> None:
+    demand(made, 0, 40)
+    made.publish()
+    derive(work(made))
+    demand(made, 1, 80)
+    made.publish()
+    found = derive(work(made)).policy
+    assert found is not None
+    assert (found.epoch, found.release, limits(found)) == (2, 2, {"a": 100})
+
+
+def test_without_a_release_there_is_nothing_to_derive_from(made: Handmade) -> None:
+    found = derive(work(made))
+    assert (found.policy, found.is_new, found.message) == (None, False, "there is no release to derive from")
+    assert publish(work(made)) is None
+    assert not made.store.exists(PUBLISHED)
+
+
+def test_without_a_fit_hour_and_a_policy_there_is_none(made: Handmade) -> None:
+    demand(made, 0, 40, word="once")
+    made.publish()
+    found = derive(work(made))
+    assert (found.policy, found.is_new, found.fit_hours) == (None, False, 0)
+    assert found.message == "no hour is fit for quotas, and there is no policy to renew"
+    assert newest(made.store) is None
+
+
+@pytest.fixture
+def unfit(made: Handmade) -> Handmade:
+    """Policy 1 is of the first hour; since then one day has come, no hour of which is complete."""
+    demand(made, 0, 40)
+    made.publish()
+    assert derive(work(made)).is_new
+    made.days.clear()
+    demand(made, 24, 9_000)
+    stamped(made, 24, 100, 50)
+    made.publish()
+    return made
+
+
+def test_without_a_fit_hour_the_policy_is_renewed(unfit: Handmade) -> None:
+    first = newest(unfit.store)
+    assert first is not None
+    found = derive(work(unfit))
+    assert found.policy is not None
+    assert same_limits(found.policy, first)
+    assert (found.is_new, found.policy.epoch, found.fit_hours) == (True, 2, 0)
+    assert found.message == "no hour is fit for quotas: limits unchanged"
+    assert found.policy.created_at == instant(DAY + 25 * HOUR)
+    assert found.policy.expires_at == instant(DAY + 25 * HOUR + 2 * 24 * HOUR)
+    assert newest(unfit.store) == found.policy
+
+
+def test_a_policy_is_renewed_once_for_a_release(unfit: Handmade) -> None:
+    second = derive(work(unfit)).policy
+    again = derive(work(unfit))
+    assert (again.policy, again.is_new) == (second, False)
+    assert len(list(policies(unfit.store))) == 2
+
+
+def test_an_old_policy_is_renewed_with_a_warning_and_then_no_more(unfit: Handmade) -> None:
+    warned = derive(work(unfit, max_policy_age=48 * HOUR))
+    assert warned.is_new
+    assert "limits unchanged; the limits of policy 1 were last derived at 2026-03-02T01:00:00Z" in warned.message
+    unfit.store.delete("policies/0000000002.json")
+    refused = derive(work(unfit, max_policy_age=23 * HOUR))
+    assert (refused.is_new, refused.policy) == (False, newest(unfit.store))
+    assert "too old to renew, safe capacity holds after 2026-03-04T01:00:00Z" in refused.message
+    assert len(list(policies(unfit.store))) == 1
+
+
+def test_a_renewed_policy_gives_way_to_fit_hours(unfit: Handmade) -> None:
+    derive(work(unfit))
+    demand(unfit, 30, 80)
+    unfit.publish()
+    found = derive(work(unfit)).policy
+    assert found is not None
+    assert (found.epoch, found.release, limits(found)) == (3, 3, {"a": 100})
+
+
+def test_a_policy_is_published_once(made: Handmade) -> None:
+    store_policy(made.store, policy(1, limit("a", "requests", 5)))
+    assert publish(work(made)) == newest(made.store)
+    assert made.store.read(PUBLISHED) == made.store.read("policies/0000000001.json")
+    there = made.store.path(PUBLISHED).stat()
+    publish(work(made))
+    after = made.store.path(PUBLISHED).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (there.st_ino, there.st_mtime_ns)
+
+
+def test_the_newest_policy_takes_the_place_of_an_older_one(made: Handmade) -> None:
+    store_policy(made.store, policy(1, limit("a", "requests", 5)))
+    publish(work(made))
+    for epoch in (2, 3):
+        store_policy(made.store, policy(epoch, limit("a", "requests", 5)))
+    found = publish(work(made))
+    assert found is not None
+    assert found.epoch == json.loads(made.store.read(PUBLISHED))["epoch"] == 3
+
+
+@pytest.mark.parametrize("edit", [b"\n", b" "])
+def test_a_published_policy_that_somebody_changed_is_refused(made: Handmade, edit: bytes) -> None:
+    store_policy(made.store, policy(1, limit("a", "requests", 5)))
+    publish(work(made))
+    edited = made.store.read(PUBLISHED) + edit
+    made.store.replace(PUBLISHED, edited)
+    with pytest.raises(CheckRefused, match="is not policy 1 as published"):
+        publish(work(made))
+    assert made.store.read(PUBLISHED) == edited
+
+
+def test_a_published_policy_newer_than_the_store_is_not_taken_back(made: Handmade) -> None:
+    store_policy(made.store, policy(1, limit("a", "requests", 5)))
+    publish(work(made))
+    later = Handmade(made.store.root.with_name("later"))
+    store_policy(later.store, policy(7, limit("a", "requests", 9)))
+    made.store.replace(PUBLISHED, later.store.read("policies/0000000007.json"))
+    with pytest.raises(CheckRefused):
+        publish(work(made))
+    assert json.loads(made.store.read(PUBLISHED))["epoch"] == 7
+
+
+def test_quotas_are_not_derived_from_a_file_that_was_replaced(made: Handmade) -> None:
+    demand(made, 0, 40)
+    made.publish()
+    (entry,) = made.day(DAY).tables["demand_minutely"]
+    row: Row = {"minute": at(0), "tenant": "a", "model": "m", "kind": "requests", "demand": 90, "admitted": 90}
+    other = made.write("demand_minutely", [row], hours(0), "")
+    made.store.replace(entry.path, made.store.read(other.path))
+    with pytest.raises(InputUnreadable, match="checksum"):
+        derive(work(made))
