@@ -1,0 +1,1 @@
+"""One module a measurement: ``measure(data, rounds)`` makes its rows."""
