@@ -27,7 +27,7 @@ GROWTH = "growth"  # the only one that also tells of stages
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure what is asked for; rows that are not measured stay as they were on the same machine and versions."""
+    """Measure what is asked for; rows that are not measured stay, if they are of the same size and machine."""
     options = _options(arguments)
     if not options.render:
         results = _measured(options)

@@ -64,7 +64,7 @@ def of_release(store: Path) -> Tables:
 
 def of_recount(store: Path) -> Tables:
     """Tables that MapReduce has made in a store, with milliseconds as they are published."""
-    (folder,) = store.glob("builds/*/recount")
+    (folder,) = store.glob("builds/*/recount*/")
     usage = "SELECT * EXCLUDE (gpu_us), gpu_us / 1000 AS gpu_ms FROM read_parquet(?)"
     table = _connection().sql(usage, params=[f"{folder}/{USAGE_HOURLY.name}.parquet"]).to_arrow_table()
     latency = pq.read_table(folder / f"{LATENCY_HOURLY.name}.parquet")

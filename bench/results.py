@@ -113,14 +113,14 @@ def read(path: Path) -> Results:
 
 
 def merged(before: Results | None, now: Results) -> Results:
-    """Rows of now in place of those of their name before; all of them, if machine or versions are not the same."""
-    if before is None or (before.machine, before.versions) != (now.machine, now.versions):
+    """Rows of now in place of those of their name before; no others stay if command, machine or versions differ."""
+    if before is None or (before.command, before.machine, before.versions) != (now.command, now.machine, now.versions):
         return now
     fresh = {row.name for row in now.rows}
     places = {row.name: place for place, row in enumerate(before.rows)}
     kept = [row for row in before.rows if row.name not in fresh]
     rows = sorted([*kept, *now.rows], key=lambda row: places.get(row.name, len(places)))
-    return Results(before.command, now.machine, now.versions, rows, now.stages or before.stages)
+    return Results(now.command, now.machine, now.versions, rows, now.stages or before.stages)
 
 
 def _row(written: dict[str, Any]) -> Row:

@@ -18,7 +18,7 @@ from quotaloop.marts.candidate import Candidate
 from quotaloop.marts.release import Release, Span, Verdict, canonical, publish, store_days
 from quotaloop.parsed.unit import units
 from quotaloop.raw.ranges import Range, digest
-from quotaloop.version import code_version
+from quotaloop.version import checks_version, code_version
 
 RECOUNTED = (
     "usage_hourly",
@@ -78,7 +78,7 @@ def build(work: Work) -> Candidate:
 def recount(work: Work) -> dict[str, pa.Table]:
     """The candidate's hours counted again from raw by MapReduce."""
     made = _candidate(work)
-    folder = f"{candidates.folder(made.revision)}/recount"
+    folder = f"{candidates.folder(made.revision)}/recount-{checks_version()}"
     if not work.store.exists(f"{folder}/done"):
         _recount(work, made, folder)
     tables = {}
@@ -111,7 +111,7 @@ def audit(work: Work) -> list[Verdict]:
     made = _candidate(work)
     recounted = recount(work)
     given = waivers(work.store)
-    said = canonical([[waiver.path for waiver in given], work.settings.max_bad_share])
+    said = canonical([checks_version(), [waiver.path for waiver in given], work.settings.max_bad_share])
     path = f"{candidates.folder(made.revision)}/audit-{hashlib.sha256(said).hexdigest()[:16]}.json"
     if work.store.exists(path):
         verdicts = [Verdict(**row) for row in json.loads(work.store.read(path))]

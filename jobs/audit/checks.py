@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -37,7 +37,7 @@ def audit(
         ledger: list[dict[str, Any]] = pq.read_table(file).to_pylist()
     waived = {(waiver.check, waiver.range) for waiver in waivers}
     return [
-        *_line_identity(ledger, recounted["lines"], waived),
+        *_line_identity(ledger, recounted["lines"], candidate, notes, waived),
         _tiling(candidate.ranges),
         *_double_entry(store, candidate, recounted, notes, waived),
         *_expectations(store, candidate),
@@ -45,19 +45,40 @@ def audit(
     ]
 
 
-def _line_identity(ledger: list[dict[str, Any]], recounted: pa.Table, waived: set[tuple[str, Range]]) -> list[Verdict]:
+def _line_identity(
+    ledger: list[dict[str, Any]],
+    recounted: pa.Table,
+    candidate: Candidate,
+    notes: Mapping[Range, Note],
+    waived: set[tuple[str, Range]],
+) -> list[Verdict]:
     lines = {(row["topic"], row["partition"], row["start_offset"]): row for row in recounted.to_pylist()}
+    frozen = {hour for day in candidate.days.values() if day.frozen for hour in day.counted}
     failures = []
     for row in ledger:
+        item = _range(row)
         known = row["accepted"] + row["duplicate"] + row["late"] + row["quarantined"]
-        again = lines.get((row["topic"], row["partition"], row["start_offset"]))
+        again = lines.get((item.topic, item.partition, item.start))
         if row["lines"] != known:
             failures.append(_refusal("line_identity", row, f"{row['lines']} lines, {known} with an outcome", waived))
-        elif again is not None and again["lines"] != row["lines"]:
-            failures.append(
-                _refusal("line_identity", row, f"Spark has {row['lines']} lines, MapReduce {again['lines']}", waived)
-            )
+        elif again is not None:
+            late_by_freezing = not frozen.isdisjoint(notes[item].hours)
+            said = _differences(row, again, ("lines", "reasons") if late_by_freezing else ("lines", "late", "reasons"))
+            failures.extend(_refusal("line_identity", row, text, waived) for text in said)
+        elif item in candidate.sources:
+            failures.append(_refusal("line_identity", row, "MapReduce has not counted it", waived))
     return failures or [Verdict("line_identity", True, f"{len(ledger)} raw files")]
+
+
+def _differences(row: Mapping[str, Any], again: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[str]:
+    """Where the engines differ about a raw file; lines in conflict are compared by the hour, among the outcomes."""
+    for name in names:
+        ours, theirs = row[name], again[name]
+        if name == "reasons":
+            ours, theirs = dict(ours), dict(theirs)
+            ours.pop("conflicting_duplicate", None)
+        if ours != theirs:
+            yield f"{name}: Spark has {ours}, MapReduce {theirs}"
 
 
 def _tiling(ranges: list[Range]) -> Verdict:
@@ -111,5 +132,9 @@ def _bad_share(ledger: list[dict[str, Any]], most: float, waived: set[tuple[str,
 
 
 def _refusal(check: str, row: Mapping[str, Any], text: str, waived: set[tuple[str, Range]]) -> Verdict:
-    item = Range(row["topic"], row["partition"], row["start_offset"], row["end_offset"])
+    item = _range(row)
     return Verdict(check, False, f"{item}: {text}", waived=(check, item) in waived)
+
+
+def _range(row: Mapping[str, Any]) -> Range:
+    return Range(row["topic"], row["partition"], row["start_offset"], row["end_offset"])

@@ -84,7 +84,7 @@ class _Build:
             new=self.inputs.new,
             emit=sorted(emit),
             read=sorted(read),
-            sources=holding(self.inputs.notes, read),
+            sources=sorted({*holding(self.inputs.notes, read), *self.inputs.new}),
             days=days,
             ledger=ledger.write(self.store, self.inputs, days, self.frozen),
         )

@@ -31,6 +31,15 @@ def code_version() -> str:
     return f"{quotaloop.__version__}+{digest.hexdigest()[:12]}"
 
 
+@cache
+def checks_version() -> str:
+    """A digest of the code that counts again and judges; what another one left behind is not used."""
+    digest = hashlib.sha256()
+    for room in ("mapreduce", "audit"):
+        _digest(resources.files("jobs") / room, room, digest)
+    return digest.hexdigest()[:12]
+
+
 def fingerprint(settings: Settings) -> str:
     """One word for code version and the settings that touch rows; carried over is only what has the same."""
     document = json.dumps([code_version(), settings.rows_only()], sort_keys=True)

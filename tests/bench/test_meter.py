@@ -45,7 +45,7 @@ def test_a_phase_is_counted_by_itself() -> None:
 
 def test_the_peak_is_that_of_all_processes_together() -> None:
     hold = "held = b'x' * 200_000_000"
-    program = f"{hold}\nif os.fork() == 0:\n held = b'y' * 200_000_000\n with phase('look'): os._exit(0)\nos.wait()"
+    program = f"{hold}\nif os.fork() == 0:\n more = b'y' * 200_000_000\n with phase('look'): os._exit(0)\nos.wait()"
     assert 500_000_000 < _measured(f"{LOOKING}\n{program}")[WHOLE].peak_bytes < 900_000_000
 
 

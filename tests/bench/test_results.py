@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,8 +88,9 @@ def test_one_measurement_replaces_its_row_alone() -> None:
     assert merged(RESULTS, replace(RESULTS, rows=[again], stages=[])) == replace(RESULTS, rows=[again, RECOUNT])
 
 
-def test_rows_of_another_machine_are_not_kept() -> None:
-    now = replace(RESULTS, rows=[FASTER], machine={"cores": 64})
+@pytest.mark.parametrize("changed", [{"machine": {"cores": 64}}, {"command": "python -m bench --lines 5000"}])
+def test_rows_of_another_machine_or_command_are_not_kept(changed: dict[str, Any]) -> None:
+    now = replace(RESULTS, rows=[FASTER], **changed)
     assert merged(RESULTS, now) == now
 
 

@@ -172,7 +172,7 @@ class Loop:
         revision = self.work().latest
         assert revision is not None
         assert revision.ledger is not None
-        folder = self.root / "builds" / revision.ledger.path.split("/")[2] / "recount"
+        (folder,) = (self.root / "builds" / revision.ledger.path.split("/")[2]).glob("recount-*")
         return {path.stem: pq.read_table(path) for path in sorted(folder.glob("*.parquet"))}
 
     def hours(self, word: str = "twice") -> list[int]:

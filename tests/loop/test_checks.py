@@ -127,6 +127,31 @@ def test_a_planted_difference_stops_the_release_and_its_cell_is_named(
     assert pending.store.read("CURRENT") == b"0000000001"
 
 
+FILES = {
+    "late lines": (set_first("late", 1), "late: Spark has 0, MapReduce 1"),
+    "a reason": (set_first("reasons", [("empty", 2)]), "reasons: Spark has {}, MapReduce {'empty': 2}"),
+    "its lines": (set_first("lines", 41), "lines: Spark has 40, MapReduce 41"),
+    "a file that is missing": (without_first, "MapReduce has not counted it"),
+}
+
+
+@pytest.mark.parametrize(("into", "message"), FILES.values(), ids=FILES)
+def test_a_difference_about_a_file_stops_the_release_too(
+    pending: Loop, plant: Callable[..., None], into: Callable[[pa.Table], pa.Table], message: str
+) -> None:
+    plant("lines", into)
+    said = pending.call("run", "--json")
+    assert (said.code, said.out) == (3, "")
+    assert f"line_identity: busy/0/0-40: {message}; nothing was released" in said.err
+
+
+def test_what_other_code_counted_is_counted_again(pending: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not list(pending.root.glob("builds/*/recount-other"))
+    monkeypatch.setattr(stages, "checks_version", lambda: "other")
+    stages.recount(pending.work())
+    assert len(list(pending.root.glob("builds/*/recount-other/done"))) == 1
+
+
 def test_without_a_difference_the_busy_hour_moves_the_quota(pending: Loop) -> None:
     before = _limits(pending)
     assert pending.call("run", "--json").code == 0
@@ -173,10 +198,13 @@ _BUSY: list[Event] = [
 
 
 def _with(tables: Mapping[str, pa.Table], name: str, into: Callable[[pa.Table], pa.Table]) -> Tables:
-    """The tables with one changed in the rows of the new day."""
+    """The tables with one changed in the rows of the new day, or of the new file."""
     found = tables[name]
-    time = "minute" if "minute" in found.schema.names else "hour"
-    new = pc.greater_equal(found[time].cast(pa.int64()), DAY + 24 * HOUR)
+    if "topic" in found.schema.names:
+        new = pc.equal(found["topic"], "busy")
+    else:
+        time = "minute" if "minute" in found.schema.names else "hour"
+        new = pc.greater_equal(found[time].cast(pa.int64()), DAY + 24 * HOUR)
     return {**tables, name: pa.concat_tables([into(found.filter(new)), found.filter(pc.invert(new))])}
 
 

@@ -114,7 +114,7 @@ def test_what_was_left_behind_is_that_point_and_nothing_further(killed: dict[str
         "parse:rejects": any(path.endswith(".rejects.parquet") for path in store.bytes()),
         "parse:unit": "json" in kinds,
         "build:files": "marts" in there,
-        "recount:done": any(path.endswith("recount/done") for path in store.bytes()),
+        "recount:done": any(path.startswith("builds/") and path.endswith("/done") for path in store.bytes()),
         "audit:done": any("/audit-" in path for path in store.bytes()),
         "release:days": any(path.startswith("releases/days/") for path in store.bytes()),
         "release:numbered": "releases/0000000001.json" in store.bytes(),

@@ -68,7 +68,12 @@ def _said(error: BaseException) -> tuple[str, int]:
         return "stopped; run it again to go on", 1
     formatted = getattr(error, "format_message", None)  # of typer's own errors
     said = str(error) if isinstance(error, QuotaloopError) else f"{type(error).__name__}: {error}"
-    return formatted() if formatted else said, getattr(error, "exit_code", 1)
+    return formatted() if formatted else _without_stack(said), getattr(error, "exit_code", 1)
+
+
+def _without_stack(text: str) -> str:
+    """What a Java error says, without the lines that tell where."""
+    return text.partition("Driver stacktrace:")[0].partition("\n\tat ")[0]
 
 
 def _flags_first(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -24,7 +24,7 @@ class Candidate:
     """A build.
 
     ``emit``: hours to be counted twice; ``read``: those and the hours that have a part in their numbers; ``sources``:
-    the ranges that hold them. ``new``: ranges that the parent does not have.
+    the ranges that hold them, and all new ones. ``new``: ranges that the parent does not have.
     """
 
     revision: str
