@@ -16,7 +16,7 @@ PIP := -m pip --quiet --disable-pip-version-check --no-input
 # From the command line alone: a terminal's own LINES does not count.
 BENCH_LINES := $(if $(filter command line,$(origin LINES)),$(LINES))
 
-.PHONY: help setup java run test lint bench sample docs lock clean
+.PHONY: help setup java run test soak lint bench sample docs lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -40,6 +40,9 @@ run: setup ## Land the sample and run the whole loop in ./store
 
 test: setup ## Run the whole test suite; ARGS='-k name' for a part
 	TZ=UTC $(BIN)/python -m pytest $(ARGS)
+
+soak: setup ## Run the tests that take many minutes
+	TZ=UTC $(BIN)/python -m pytest -m soak $(ARGS)
 
 lint: setup ## Check style, format and types
 	$(BIN)/ruff check .

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jobs.work import Work
 from quotaloop.events import credentials
@@ -22,6 +21,7 @@ from quotaloop.parsed.blocks import blocks
 from quotaloop.parsed.unit import Unit
 from quotaloop.raw.ranges import Range
 from quotaloop.raw.record import Record, decode
+from quotaloop.storage.parquet import read_table
 
 COLUMNS = ("topic", "partition", "offset", "kafka_time", "reason", "length", "sha256", "raw", "encoding")
 _CONFLICT = "conflicting_duplicate"
@@ -67,8 +67,7 @@ def replay(work: Work) -> dict[str, Any]:
 def _rejects(work: Work, item: Range, reason: str | None) -> Iterator[list[Any]]:
     unit = _unit(work, item)
     if reason != _CONFLICT and unit is not None:
-        with work.store.open(unit.rejects_path) as file:
-            table = pq.read_table(file)
+        table = read_table(work.store, unit.rejects_path)
         table = (
             table.filter(pc.field("reason") != "late") if reason is None else table.filter(pc.field("reason") == reason)
         )
@@ -96,11 +95,10 @@ def _conflicts(work: Work) -> dict[Range, set[int]]:
     found: dict[Range, set[int]] = {}
     for day in read_days(work.store, work.latest).values():
         for entry in day.tables.get("exclusions", ()):
-            with work.store.open(entry.path) as file:
-                for row in pq.read_table(file).to_pylist():
-                    item = starts.get((row["topic"], row["partition"], row["range_start"]))
-                    if row["outcome"] == _CONFLICT and item is not None:
-                        found.setdefault(item, set()).add(row["offset"])
+            for row in read_table(work.store, entry.path).to_pylist():
+                item = starts.get((row["topic"], row["partition"], row["range_start"]))
+                if row["outcome"] == _CONFLICT and item is not None:
+                    found.setdefault(item, set()).add(row["offset"])
     return found
 
 

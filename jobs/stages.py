@@ -18,6 +18,7 @@ from quotaloop.marts.candidate import Candidate
 from quotaloop.marts.release import Release, Span, Verdict, canonical, publish, store_days
 from quotaloop.parsed.unit import units
 from quotaloop.raw.ranges import Range, digest
+from quotaloop.storage.parquet import read_table
 from quotaloop.version import checks_version, code_version
 
 RECOUNTED = (
@@ -81,11 +82,7 @@ def recount(work: Work) -> dict[str, pa.Table]:
     folder = f"{candidates.folder(made.revision)}/recount-{checks_version()}"
     if not work.store.exists(f"{folder}/done"):
         _recount(work, made, folder)
-    tables = {}
-    for name in RECOUNTED:
-        with work.store.open(f"{folder}/{name}.parquet") as file:
-            tables[name] = pq.read_table(file)
-    return tables
+    return {name: read_table(work.store, f"{folder}/{name}.parquet") for name in RECOUNTED}
 
 
 def _recount(work: Work, made: Candidate, folder: str) -> None:

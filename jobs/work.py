@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from quotaloop.marts import candidate as candidates
 from quotaloop.marts.release import Day, Release, is_pinned, mend_pointer, newest, read_days
@@ -19,6 +18,7 @@ from quotaloop.raw.landing import unfinished
 from quotaloop.raw.ranges import Range, check_tiling, landed
 from quotaloop.settings import Settings
 from quotaloop.storage.address import open_store
+from quotaloop.storage.parquet import read_table
 from quotaloop.storage.store import Store
 from quotaloop.version import fingerprint
 
@@ -104,8 +104,7 @@ class Work:
         """The newest release's ledger; of ranges whose raw is gone it is all that is left."""
         if self.latest is None or self.latest.ledger is None:
             return None
-        with self.store.open(self.latest.ledger.path) as file:
-            return pq.read_table(file)
+        return read_table(self.store, self.latest.ledger.path)
 
     @cached_property
     def revision(self) -> str:

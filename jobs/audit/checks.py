@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from jobs.audit.double_entry import double_entry
 from jobs.audit.expectations import check_files
@@ -19,6 +18,7 @@ from quotaloop.marts.tables import INGEST_LEDGER
 from quotaloop.parsed.unit import Note
 from quotaloop.raw.ranges import Range, check_tiling
 from quotaloop.settings import Settings
+from quotaloop.storage.parquet import read_table
 from quotaloop.storage.store import Store
 
 _FEW = 100  # so many bad lines are no reason to stop
@@ -33,8 +33,7 @@ def audit(
     settings: Settings,
 ) -> list[Verdict]:
     """The verdict of every check, in the order of the release contract; failures that a waiver answers say so."""
-    with store.open(candidate.ledger.path) as file:
-        ledger: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+    ledger: list[dict[str, Any]] = read_table(store, candidate.ledger.path).to_pylist()
     waived = {(waiver.check, waiver.range) for waiver in waivers}
     return [
         *_line_identity(ledger, recounted["lines"], candidate, notes, waived),

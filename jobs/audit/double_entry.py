@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from quotaloop.latency import QUANTILES, bucket_values_ms
 from quotaloop.marts import tables
 from quotaloop.marts.candidate import Candidate
 from quotaloop.marts.release import Verdict, rfc3339
+from quotaloop.storage.parquet import read_table
 from quotaloop.storage.store import Store
 
 CHECK = "double_entry"
@@ -44,8 +44,7 @@ def _published(store: Store, candidate: Candidate, table: tables.Table, hours: f
     for day in candidate.days.values():
         for entry in day.tables.get(table.name, ()):
             if not hours.isdisjoint(entry.hours):
-                with store.open(entry.path) as file:
-                    pieces.append(pq.read_table(file, schema=table.schema))
+                pieces.append(read_table(store, entry.path, schema=table.schema))
     return pa.concat_tables(pieces)
 
 

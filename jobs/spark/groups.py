@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import pyarrow.parquet as pq
-
 from quotaloop.errors import CheckRefused
 from quotaloop.marts.release import FileEntry, rfc3339
 from quotaloop.marts.tables import Table
+from quotaloop.storage.parquet import read_table
 from quotaloop.storage.store import Store
 
 
@@ -31,8 +30,7 @@ def _widest(store: Store, table: Table, paths: Iterable[str]) -> str:
     columns = [column for column in table.grain if column != table.time]
     seen: dict[str, set[object]] = {column: set() for column in columns}
     for path in paths:
-        with store.open(path) as file:
-            rows = pq.read_table(file, columns=columns)
+        rows = read_table(store, path, columns=columns)
         for column in columns:
             seen[column].update(rows[column].unique().to_pylist())
     return max(columns, key=lambda column: len(seen[column]))

@@ -106,3 +106,13 @@ def test_commas_and_brackets_out_of_place_are_bad_syntax(text: str) -> None:
 @pytest.mark.parametrize("text", [r'{"a":"\x"}', r'{"a":"\u12g4"}', r'{"a":"\U0041"}', r'{"a":"\'"}'])
 def test_escapes_that_json_does_not_have_are_bad_syntax(text: str) -> None:
     assert reason(text) == "syntax"
+
+
+@pytest.mark.parametrize("depth", [63, 64, 65, 1_000, 20_000])
+def test_brackets_in_a_row_are_counted_one_by_one(depth: int) -> None:
+    text = '{"a":' + "[" * depth + '1,{"b":[[]]}' + "]" * depth + ',"c":[[],[[2]]],"d":3}'
+    document = read(text)
+    assert (document.depth, document.fields["d"]) == (depth + 4, 3)
+    for wrong in (text.replace("]]]", "]]", 1), text.replace(',"c"', '],"c"')):
+        with pytest.raises(SyntaxFault):
+            read(wrong)

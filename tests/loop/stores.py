@@ -234,3 +234,19 @@ def ms(moment: datetime) -> int:
 def shuffled(items: Iterable[Any], seed: int) -> list[Any]:
     """The items in another order, the same for the same seed."""
     return sorted(items, key=lambda item: hashlib.sha256(f"{seed}:{item}".encode()).digest())
+
+
+def assert_same_release(found: Loop, wanted: Loop) -> None:
+    """Two stores have the same tables, the same raw and the same hours counted twice."""
+    assert_same(found.tables(), wanted.tables())
+    assert found.release().raw == wanted.release().raw
+    assert _days(found) == _days(wanted)
+
+
+def _days(loop: Loop) -> dict[str, tuple[Row, Row]]:
+    """What the day manifests say beside their files."""
+    days = read_days(loop.store, loop.release())
+    return {
+        date: (dict(sorted(day.counted.items())), {hour: sorted(rows) for hour, rows in sorted(day.outcomes.items())})
+        for date, day in days.items()
+    }

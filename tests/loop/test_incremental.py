@@ -7,22 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from quotaloop.marts.release import read_days
 from quotaloop.raw.record import NO_TIME
-from tests.loop.stores import DAY, HOUR, MINUTE, REPOSITORY, Event, Loop, Row, assert_same, event, shuffled
+from tests.loop.stores import DAY, HOUR, MINUTE, REPOSITORY, Event, Loop, assert_same_release, event, shuffled
 
 sys.path.insert(0, str(REPOSITORY / "data"))
 
 from sample.stream import generate
 
 PIECES = 7
-
-
-def same_release(found: Loop, wanted: Loop) -> None:
-    """Two stores have the same tables, the same raw and the same hours counted twice."""
-    assert_same(found.tables(), wanted.tables())
-    assert found.release().raw == wanted.release().raw
-    assert _days(found) == _days(wanted)
 
 
 def pieces() -> list[list[bytes]]:
@@ -49,7 +41,7 @@ def test_pieces_in_any_order_with_a_run_after_each_end_in_the_tables_of_one_run(
         done = bit_by_bit.run()
         assert (done.released, done.release and done.release.number) == (True, number)
         bit_by_bit.check_whole()
-    same_release(bit_by_bit, whole)
+    assert_same_release(bit_by_bit, whole)
     assert whole.ledger()["duplicate"] > 50
     assert len(whole.release().days) == 2
     assert whole.sql("SELECT count(DISTINCT (host, boot)), sum(missing) > 0 FROM completeness_hourly") == [(3, True)]
@@ -67,7 +59,7 @@ def test_a_late_piece_between_old_stamps_and_over_midnight_ends_in_the_tables_of
         loop.land(topic, *_BETWEEN[topic])
         assert loop.run().released
         assert _stamps(loop) == _STAMPS[topic if topic == order[0] else "both"]
-    same_release(loop, together)
+    assert_same_release(loop, together)
 
 
 @pytest.fixture(scope="module")
@@ -163,15 +155,6 @@ def _stamps(loop: Loop) -> list[tuple[object, ...]]:
 
 def _hour(epoch_ms: int) -> int:
     return (epoch_ms - DAY) // HOUR
-
-
-def _days(loop: Loop) -> dict[str, tuple[Row, Row]]:
-    """What the day manifests say beside their files."""
-    days = read_days(loop.store, loop.release())
-    return {
-        date: (dict(sorted(day.counted.items())), {hour: sorted(rows) for hour, rows in sorted(day.outcomes.items())})
-        for date, day in days.items()
-    }
 
 
 HOURLY = (

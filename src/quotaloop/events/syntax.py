@@ -17,6 +17,7 @@ _SCALAR = re.compile(r"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+
 _PLAIN_STRING = re.compile(r'"[^"\\\x00-\x1f]*"')
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
 _STRING_START = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*')
+_OPENINGS, _CLOSINGS = re.compile(r"\[+"), re.compile(r"\]+")
 _WORDS = {"true": True, "false": False, "null": None}
 _UNFINISHED = re.compile(
     r"(?:t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?|-|-?(?:0|[1-9][0-9]*)(?:\.|(?:\.[0-9]+)?[eE][+-]?))\Z"
@@ -116,8 +117,9 @@ class _Reader:
         fresh, self.fresh = self.fresh, False
         self._skip()
         if self._peek() == ("]" if keys is None else "}"):
-            self.at += 1
-            self.keys.pop()
+            closed = 1 if keys is not None else min(self._run(_CLOSINGS), self._open_arrays())
+            self.at += closed
+            del self.keys[-closed:]
             return
         if not fresh:
             self._expect(",")
@@ -126,6 +128,14 @@ class _Reader:
             self._value()
         else:
             self._field(keys)
+
+    def _run(self, mark: re.Pattern[str]) -> int:
+        """How often a mark stands here in a row: thousands of brackets are one step."""
+        match = mark.match(self.text, self.at)
+        return len(match[0]) if match else 0
+
+    def _open_arrays(self) -> int:
+        return next((count for count, keys in enumerate(reversed(self.keys)) if keys is not None), len(self.keys))
 
     def _field(self, keys: set[str]) -> None:
         if self._peek() != '"':
@@ -145,8 +155,9 @@ class _Reader:
         self._skip()
         mark = self._peek()
         if mark in "{[":
-            self.at += 1
-            self.keys.append(set() if mark == "{" else None)
+            opened = 1 if mark == "{" else self._run(_OPENINGS)
+            self.at += opened
+            self.keys.extend([set()] if mark == "{" else [None] * opened)
             self.fresh = True
             self.document.depth = max(self.document.depth, len(self.keys))
             return NESTED

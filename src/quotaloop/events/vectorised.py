@@ -28,6 +28,7 @@ _INT = "(?:0|[1-9][0-9]*)"
 _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?Z"
 _DAY = "20[0-9][0-9]-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 _IN_STRING = r"!#-\[\]-~"  # printable ASCII but the quote, the backslash and the space
+_LATIN = r"\x{A1}-\x{AC}\x{AE}-\x{24F}"  # letters and signs that NFC leaves alone; \x{AD} is a format character
 
 # Values by the type of their field; the length of a string is checked on its column.
 _SPELLINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -35,7 +36,7 @@ _SPELLINGS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (f'"{_NAME}"', ("tenant", "api_version")),
     (f'(?:[1-9][0-9]{{12}}|"{_DAY}T{_CLOCK}")', ("ts",)),
     (f'"/[{_IN_STRING}]*"', ("route",)),
-    (f'"[ {_IN_STRING}]+"', ("model",)),
+    (f'"[ {_IN_STRING}{_LATIN}]+"', ("model",)),
     ('"[A-Z]+"', ("method",)),
     ("[1-5][0-9][0-9]", ("status",)),
     (rf"{_INT}(?:\.[0-9]+)?", ("duration_ms", "ttft_ms", "gpu_ms")),
