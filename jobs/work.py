@@ -25,6 +25,8 @@ from quotaloop.version import fingerprint
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+_BRIEF = 200_000  # lines
+
 
 @dataclass
 class Work:
@@ -127,5 +129,6 @@ class Work:
         """The run's session, opened when it is first needed."""
         from jobs.spark.runtime import session  # a run that finds nothing to do never loads Spark
 
-        with session(self.settings) as spark:
+        lines = sum(item.end - item.start for item in self.new_ranges)
+        with session(self.settings, brief=lines < _BRIEF) as spark:
             yield spark

@@ -36,8 +36,10 @@ _LOGGING = Path(__file__).with_name("log4j2.properties")
 
 
 @contextmanager
-def session(settings: Settings, name: str = "quotaloop") -> Iterator[SparkSession]:
+def session(settings: Settings, name: str = "quotaloop", *, brief: bool = False) -> Iterator[SparkSession]:
     """A session on the master of the settings, stopped at the end; one that is running already is used and left alone.
+
+    A ``brief`` one is for so little work that Java's second compiler would cost more than it saves.
 
     Raises ``ServiceUnreachable`` where there is no Java.
     """
@@ -45,18 +47,18 @@ def session(settings: Settings, name: str = "quotaloop") -> Iterator[SparkSessio
     if running is not None:
         yield running
         return
-    spark = _open(settings, name)
+    spark = _open(settings, name, brief)
     try:
         yield spark
     finally:
         spark.stop()
 
 
-def _open(settings: Settings, name: str) -> SparkSession:
+def _open(settings: Settings, name: str, brief: bool) -> SparkSession:
     if not os.environ.get("JAVA_HOME") and shutil.which("java") is None:
         raise ServiceUnreachable("Spark needs Java 17: install it (Debian: apt-get install openjdk-17-jre-headless)")
     builder = SparkSession.builder.appName(name)
-    for key, value in (_SETTINGS | _own_driver(settings)).items():
+    for key, value in (_SETTINGS | _own_driver(settings, brief)).items():
         builder = builder.config(key, value)
     spark: SparkSession = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
@@ -64,14 +66,16 @@ def _open(settings: Settings, name: str) -> SparkSession:
     return spark
 
 
-def _own_driver(settings: Settings) -> dict[str, str]:
+def _own_driver(settings: Settings, brief: bool) -> dict[str, str]:
     """What this process decides where it starts the driver itself; under ``spark-submit`` the submitter has decided."""
     if "PYSPARK_GATEWAY_PORT" in os.environ:
         return {}
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     options = {"spark.master": settings.spark_master, "spark.driver.memory": settings.spark_memory}
+    java = ["-XX:TieredStopAtLevel=1"] if brief else []
     if _LOGGING.exists():
-        options["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile=file:{_LOGGING}"
+        java.append(f"-Dlog4j2.configurationFile=file:{_LOGGING}")
+    options["spark.driver.extraJavaOptions"] = " ".join(java)
     if settings.spark_master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         options |= _LOCAL
