@@ -17,12 +17,13 @@ def test_the_sample_in_seven_pieces_out_of_order_ends_in_the_tables_of_one_run(
     spark: object,  # noqa: ARG001 - runs find the open session
     tmp_path: Path,
 ) -> None:
-    lines = gzip.decompress((REPOSITORY / "data" / "sample" / "requests.jsonl.gz").read_bytes()).splitlines(True)
+    sample = gzip.decompress((REPOSITORY / "data" / "sample" / "requests.jsonl.gz").read_bytes())
+    lines = sample.removesuffix(b"\n").split(b"\n")  # a line may hold a carriage return
     size = -(-len(lines) // PIECES)
     paths = {}
     for number in range(PIECES):
         paths[f"piece-{number}"] = tmp_path / f"{number}.jsonl"
-        paths[f"piece-{number}"].write_bytes(b"".join(lines[size * number : size * (number + 1)]))
+        paths[f"piece-{number}"].write_bytes(b"\n".join(lines[size * number : size * (number + 1)]))
     whole, bit_by_bit = Loop(tmp_path / "whole"), Loop(tmp_path / "bit by bit")
     for topic, path in paths.items():
         whole.land_file(path, topic)
