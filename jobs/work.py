@@ -129,6 +129,7 @@ class Work:
         """The run's session, opened when it is first needed."""
         from jobs.spark.runtime import session  # a run that finds nothing to do never loads Spark
 
-        lines = sum(item.end - item.start for item in self.new_ranges)
+        todo = self.ranges if self.base is None else self.new_ranges
+        lines = sum(item.end - item.start for item in todo)
         with session(self.settings, brief=lines < _BRIEF) as spark:
             yield spark

@@ -52,6 +52,7 @@ def _line_identity(
     waived: set[tuple[str, Range]],
 ) -> list[Verdict]:
     lines = {(row["topic"], row["partition"], row["start_offset"]): row for row in recounted.to_pylist()}
+    sources = set(candidate.sources)
     frozen = {hour for day in candidate.days.values() if day.frozen for hour in day.counted}
     failures = []
     for row in ledger:
@@ -64,7 +65,7 @@ def _line_identity(
             late_by_freezing = not frozen.isdisjoint(notes[item].hours)
             said = _differences(row, again, ("lines", "reasons") if late_by_freezing else ("lines", "late", "reasons"))
             failures.extend(_refusal("line_identity", row, text, waived) for text in said)
-        elif item in candidate.sources:
+        elif item in sources:
             failures.append(_refusal("line_identity", row, "MapReduce has not counted it", waived))
     return failures or [Verdict("line_identity", True, f"{len(ledger)} raw files")]
 

@@ -46,7 +46,8 @@ class _Build:
     def __init__(self, spark: SparkSession, store: Store, inputs: Inputs, progress: Progress) -> None:
         self.spark, self.store, self.inputs, self.progress = spark, store, inputs, progress
         self.frozen = inputs.frozen
-        self.touched = touched(inputs.notes, inputs.new, self.frozen)
+        self.new = inputs.new
+        self.touched = touched(inputs.notes, self.new, self.frozen)
         self.sources = Sources(spark, store, inputs, self.touched.events)
         self.sources.replaced[tables.RATE_LIMIT_USAGE.name] = self.touched.rates
 
@@ -81,10 +82,10 @@ class _Build:
             fingerprint=self.inputs.fingerprint,
             parent=self.inputs.parent.number if self.inputs.parent else None,
             ranges=self.inputs.ranges,
-            new=self.inputs.new,
+            new=self.new,
             emit=sorted(emit),
             read=sorted(read),
-            sources=sorted({*holding(self.inputs.notes, read), *self.inputs.new}),
+            sources=sorted({*holding(self.inputs.notes, read), *self.new}),
             days=days,
             ledger=ledger.write(self.store, self.inputs, days, self.frozen),
         )
@@ -96,7 +97,7 @@ class _Build:
                 running.result()
 
     def _write(self, name: str, frame: DataFrame, order: tuple[str, ...], time: str = "hour") -> None:
-        self.sources.written[name] = write_frame(
+        entries = write_frame(
             frame,
             store_url=self.store.url,
             folder=name,
@@ -105,6 +106,7 @@ class _Build:
             order=order,
             time=time,
         )
+        self.sources.add(name, entries)
 
     def _publish(self, table: tables.Table, frame: DataFrame) -> None:
         self.progress(table.name)
@@ -166,8 +168,10 @@ class _Build:
 
     def _merged(self, table: tables.Table, days: dict[str, Day], dates: list[str]) -> DataFrame | None:
         hours = self.sources.dates(tables.DAILY[table].name, days, dates)
-        if hours is None or table is not tables.LATENCY_SUMMARY_DAILY:
-            return None if hours is None else daily(hours, table)
+        if hours is None:
+            return None
+        if table is not tables.LATENCY_SUMMARY_DAILY:
+            return daily(hours, table)
         histogram = self.sources.dates(tables.LATENCY_HOURLY.name, days, dates)
         assert histogram is not None
         return latency_summary_daily(histogram, hours)

@@ -34,6 +34,11 @@ class Sources:
         self.written: dict[str, list[FileEntry]] = {}
         self._sound: set[FileEntry] = set()
 
+    def add(self, name: str, entries: list[FileEntry]) -> None:
+        """Files written now; they were hashed as they were written."""
+        self.written[name] = entries
+        self._sound.update(entries)
+
     def parsed(self, hours: frozenset[int]) -> DataFrame:
         """All parsed events of these hours."""
         units = [Unit(item, self._inputs.fingerprint) for item in holding(self._inputs.notes, hours)]

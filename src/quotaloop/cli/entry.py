@@ -14,6 +14,7 @@ from quotaloop.cli import land, loop, quarantine, quotas, reading, release
 from quotaloop.cli.call import Call
 from quotaloop.errors import QuotaloopError
 from quotaloop.settings import load
+from quotaloop.terminal.output import spelled_out
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 _LONGEST = 1900  # characters of an error
@@ -93,5 +94,4 @@ def _write(text: str) -> None:
     from quotaloop.events.credentials import redact_text
 
     for line in redact_text(text).splitlines():
-        printable = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
-        sys.stderr.write(f"{printable}\n")
+        sys.stderr.write(f"{spelled_out(line)}\n")

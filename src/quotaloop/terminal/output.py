@@ -26,7 +26,12 @@ def plain(value: object) -> Text:
     text = (
         "" if value is None else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
     )
-    return Text("".join(char if char.isprintable() else repr(char)[1:-1] for char in text))
+    return Text(spelled_out(text))
+
+
+def spelled_out(text: str) -> str:
+    """Text with everything in it that a terminal would obey written as an escape."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Table | Text:
