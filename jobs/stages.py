@@ -70,8 +70,8 @@ def build(work: Work) -> Candidate:
         revision=work.revision,
         settings=work.settings,
     )
-    with work.stage("build"), work.spark() as spark:
-        made = build_on_spark(spark, work.store, inputs, progress=work.progress.note)
+    with work.stage("build", inputs.touched_events, "events"), work.spark() as spark:
+        made = build_on_spark(spark, work.store, inputs, work.progress)
     candidates.save(work.store, made)
     return made
 

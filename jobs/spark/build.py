@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-from pyspark.sql import DataFrame, SparkSession
+import pyarrow as pa
+from pyspark.sql import SparkSession
 
 from jobs.spark import days as composing
 from jobs.spark import groups, ledger, overflow
-from jobs.spark.completeness import completeness
-from jobs.spark.files import write_frame
+from jobs.spark.completeness import Boot, Run, completeness, owned_runs
+from jobs.spark.events import opened, view_once
 from jobs.spark.inputs import Inputs
-from jobs.spark.sources import Sources, in_hours, schema_of
-from jobs.spark.transforms.attempts import attempts, contributions
-from jobs.spark.transforms.concurrency import concurrency
-from jobs.spark.transforms.daily import daily, latency_summary_daily
-from jobs.spark.transforms.demand_minutely import demand_minutely, minutely
-from jobs.spark.transforms.latency import latency_cells, latency_hourly, latency_summary
-from jobs.spark.transforms.outcomes import exclusions, outcome_counts
-from jobs.spark.transforms.rate_limit_usage import rate_limit_usage
-from jobs.spark.transforms.stamp_runs import prior_stamps, stamp_runs
-from jobs.spark.transforms.usage_hourly import usage_hourly
+from jobs.spark.sources import Sources
+from jobs.spark.spread import spread
+from jobs.spark.sql import Connection
+from jobs.spark.tasks import Aggregate, Exclude, Made, Merge, Share, Target
 from quotaloop import faults
 from quotaloop.marts import tables
 from quotaloop.marts.candidate import Candidate
-from quotaloop.marts.internal import EXCLUSIONS, PRIOR_STAMPS, STAMP_RUNS
-from quotaloop.marts.plan import holding, hours_of_boots, reaching_into, touched
+from quotaloop.marts.internal import PRIOR_STAMPS, STAMP_RUNS
+from quotaloop.marts.plan import events_by_hour, holding, hours_of_boots, reaching_into
 from quotaloop.marts.release import Day
+from quotaloop.progress import Progress
 from quotaloop.storage.store import Store
 
-_AT_ONCE = 3  # jobs of small data wait for the driver's planning more than for tasks
-
-Progress = Callable[[str], None]
+_EVENTS_OF_A_TASK = 500_000  # neighbouring hours share a task up to here; an hour is never split
 
 
-def build(spark: SparkSession, store: Store, inputs: Inputs, *, progress: Progress = lambda _: None) -> Candidate:
-    """The candidate for the next release; raises ``CheckRefused`` for overflow and for too many groups in an hour."""
+def build(spark: SparkSession, store: Store, inputs: Inputs, progress: Progress) -> Candidate:
+    """The candidate for the next release; raises ``CheckRefused`` for overflow and for too many groups in an hour.
+
+    ``progress`` hears of ``inputs.touched_events``.
+    """
     return _Build(spark, store, inputs, progress).candidate()
 
 
@@ -46,34 +41,22 @@ class _Build:
     def __init__(self, spark: SparkSession, store: Store, inputs: Inputs, progress: Progress) -> None:
         self.spark, self.store, self.inputs, self.progress = spark, store, inputs, progress
         self.frozen = inputs.frozen
-        self.new = inputs.new
-        self.touched = touched(inputs.notes, self.new, self.frozen)
-        self.sources = Sources(spark, store, inputs, self.touched.events)
+        self.touched = inputs.touched
+        self.events = events_by_hour(inputs.notes)
+        self.target = Target(store.url, inputs.revision)
+        self.sources = Sources(store, inputs, self.touched.events)
         self.sources.replaced[tables.RATE_LIMIT_USAGE.name] = self.touched.rates
 
     def candidate(self) -> Candidate:
-        hours = self.touched.events
-        self.progress("which lines repeat one another")
-        self._write(EXCLUSIONS, exclusions(self.sources.parsed(hours)), ("hour", "topic", "partition", "offset"))
-        events = self.sources.accepted(hours)
-        overflow.check(events, self.inputs.notes.values())
-        self._at_once(
-            self._rates,
-            partial(self._completeness, events),
-            partial(self._latency, events),
-            partial(self._publish, tables.USAGE_HOURLY, usage_hourly(events)),
-        )
+        self._exclude()
+        overflow.check(self.inputs.notes.values(), self._accepted)
+        outcomes = [row for made in self._aggregate() for row in made.outcomes]
+        self._completeness()
         for table in tables.HOURLY:
             written = self.sources.written.get(table.name, [])
             groups.check(self.store, table, written, self.inputs.settings.max_groups)
         emit = self.touched.rates | self.sources.replaced[tables.COMPLETENESS_HOURLY.name]
-        days = composing.compose(
-            self.inputs,
-            self.sources,
-            emit=emit,
-            events=hours,
-            outcomes=outcome_counts(events, self.sources.table(EXCLUSIONS, hours)).collect(),
-        )
+        days = composing.compose(self.inputs, self.sources, emit=emit, events=self.touched.events, outcomes=outcomes)
         self._daily(days, sorted({composing.date_of(hour) for hour in emit}))
         faults.reached("build:files")
         read = self._read_hours(emit)
@@ -82,99 +65,100 @@ class _Build:
             fingerprint=self.inputs.fingerprint,
             parent=self.inputs.parent.number if self.inputs.parent else None,
             ranges=self.inputs.ranges,
-            new=self.new,
+            new=self.inputs.new,
             emit=sorted(emit),
             read=sorted(read),
-            sources=sorted({*holding(self.inputs.notes, read), *self.new}),
+            sources=sorted({*holding(self.inputs.notes, read), *self.inputs.new}),
             days=days,
             ledger=ledger.write(self.store, self.inputs, days, self.frozen),
         )
 
-    def _at_once(self, *steps: Callable[[], Any]) -> None:
-        """Run steps that do not need one another; raises what the first of them raises."""
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for running in [pool.submit(step) for step in steps]:
-                running.result()
+    def _exclude(self) -> None:
+        self.progress.note("which lines repeat one another")
+        nothing: frozenset[int] = frozenset()
+        shares = [
+            Share(hours, nothing, nothing, self.sources.parsed(hours)) for hours in self._shares(self.touched.events)
+        ]
+        self._add(spread(self.spark, Exclude(self.target), shares))
 
-    def _write(self, name: str, frame: DataFrame, order: tuple[str, ...], time: str = "hour") -> None:
-        entries = write_frame(
-            frame,
-            store_url=self.store.url,
-            folder=name,
-            revision=self.inputs.revision,
-            schema=schema_of(name),
-            order=order,
-            time=time,
-        )
-        self.sources.add(name, entries)
+    def _aggregate(self) -> list[Made]:
+        self.progress.note("tables of the hours")
+        shares = [self._share(hours) for hours in self._shares(self.touched.rates)]
+        waiting = iter([sum(self.events[hour] for hour in share.events) for share in shares])
 
-    def _publish(self, table: tables.Table, frame: DataFrame) -> None:
-        self.progress(table.name)
-        self._write(table.name, frame, table.grain, table.time)
+        def done(tasks: int) -> None:
+            self.progress.advance(sum(next(waiting) for _ in range(tasks)))
 
-    def _latency(self, events: DataFrame) -> None:
-        cells = latency_cells(events).persist()
-        self._publish(tables.LATENCY_HOURLY, latency_hourly(cells))
-        self._publish(tables.LATENCY_SUMMARY, latency_summary(cells))
-        cells.unpersist()
+        made = spread(self.spark, Aggregate(self.target), shares, done=done)
+        self._add(made)
+        return made
 
-    def _rates(self) -> None:
-        hours = self.touched.rates
-        rows = attempts(self.sources.accepted(hours))
-        minutes = minutely(contributions(rows)).persist()
-        self._publish(tables.DEMAND_MINUTELY, demand_minutely(minutes.where(in_hours(self.touched.events))))
+    def _share(self, hours: frozenset[int]) -> Share:
         reaching = reaching_into(self.inputs.notes, hours) - self.frozen
-        in_flight = concurrency(self.sources.accepted(reaching)).where(in_hours(hours))
-        self._publish(tables.RATE_LIMIT_USAGE, rate_limit_usage(minutes, rows, in_flight))
-        minutes.unpersist()
+        return Share(hours & self.touched.events, hours, reaching, self.sources.accepted(reaching))
 
-    def _completeness(self, events: DataFrame) -> None:
+    def _shares(self, hours: Iterable[int]) -> Iterator[frozenset[int]]:
+        """Neighbouring hours together, up to the events of a task."""
+        share: list[int] = []
+        events = 0
+        for hour in sorted(hours):
+            if share and events + self.events[hour] > _EVENTS_OF_A_TASK:
+                yield frozenset(share)
+                share, events = [], 0
+            share.append(hour)
+            events += self.events[hour]
+        if share:
+            yield frozenset(share)
+
+    def _add(self, made: Iterable[Made]) -> None:
+        for one in made:
+            for name, entries in one.files.items():
+                self.sources.add(name, entries)
+
+    @contextmanager
+    def _accepted(self, hours: frozenset[int] | None = None) -> Iterator[Connection]:
+        """``accepted`` of these hours, or of all that have new events, on the driver."""
+        wanted = self.touched.events if hours is None else hours
+        with opened(self.store, self.sources.accepted(wanted)) as db:
+            view_once(db, "accepted", wanted)
+            yield db
+
+    def _completeness(self) -> None:
         """Write the hours whose rows change, which only their rows can tell."""
-        order = ("hour", "host", "boot")
-        self._write(STAMP_RUNS, stamp_runs(events), (*order, "first_seq"))
-        self._write(PRIOR_STAMPS, prior_stamps(events), (*order, "prev_boot"))
-        table = tables.COMPLETENESS_HOURLY
-        boots = self.touched.boots
-        hours = hours_of_boots(self.inputs.notes, boots) - self.frozen
+        name = tables.COMPLETENESS_HOURLY.name
+        self.progress.note(name)
+        hours = hours_of_boots(self.inputs.notes, self.touched.boots) - self.frozen
+
+        def owned(boot: Boot) -> list[Run]:
+            with self._accepted(hours) as db:
+                return owned_runs(db, boot)
+
         rows = completeness(
-            runs=self._known(STAMP_RUNS, hours),
-            prior=self._known(PRIOR_STAMPS, hours),
-            events=lambda: self.sources.accepted(hours),
-            boots=boots,
-            before=self._before(table.name, hours),
+            runs=self.sources.table(STAMP_RUNS, hours),
+            prior=self.sources.table(PRIOR_STAMPS, hours),
+            owned=owned,
+            boots=self.touched.boots,
+            before=self._before(name, hours),
             always=self.touched.events,
         )
-        self.sources.replaced[table.name] = rows.hours
-        self._publish(table, self.spark.createDataFrame(rows.table.cast(table.schema)))
+        self.sources.replaced[name] = rows.hours
+        self.sources.add(name, self.target.write(name, rows.table))
 
-    def _known(self, name: str, hours: frozenset[int]) -> DataFrame:
-        found = self.sources.table(name, hours)
-        return self.sources.empty(schema_of(name)) if found is None else found
-
-    def _before(self, name: str, hours: frozenset[int]) -> DataFrame | None:
+    def _before(self, name: str, hours: frozenset[int]) -> pa.Table:
         """Rows as the parent has them."""
         self.sources.replaced[name] = frozenset()
         return self.sources.table(name, hours)
 
     def _daily(self, days: dict[str, Day], dates: list[str]) -> None:
         """Every daily table of these dates, into the days."""
-        merged = ((table, self._merged(table, days, dates)) for table in tables.DAILY)
-        found = {table: frame for table, frame in merged if frame is not None}
-        self._at_once(*(partial(self._publish, table, frame) for table, frame in found.items()))
-        for table in found:
-            for entry in self.sources.written[table.name]:
-                date = entry.path.split("/date=")[1][:10]
-                days[date].tables.setdefault(table.name, []).append(entry)
-
-    def _merged(self, table: tables.Table, days: dict[str, Day], dates: list[str]) -> DataFrame | None:
-        hours = self.sources.dates(tables.DAILY[table].name, days, dates)
-        if hours is None:
-            return None
-        if table is not tables.LATENCY_SUMMARY_DAILY:
-            return daily(hours, table)
-        histogram = self.sources.dates(tables.LATENCY_HOURLY.name, days, dates)
-        assert histogram is not None
-        return latency_summary_daily(histogram, hours)
+        self.progress.note("daily tables")
+        hourly = sorted({table.name for table in tables.DAILY.values()})
+        files = [
+            {name: self.sources.checked(days[date].tables[name]) for name in hourly if days[date].tables.get(name)}
+            for date in dates
+        ]
+        for date, made in zip(dates, spread(self.spark, Merge(self.target), files), strict=True):
+            days[date].tables.update({name: entries for name, entries in made.files.items() if entries})
 
     def _read_hours(self, emit: frozenset[int]) -> frozenset[int]:
         """Hours that the recount has to read: also those whose attempts or stamps have a part in ``emit``."""

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as F
 
+from jobs.spark.sql import Connection
 from quotaloop.events.columns import TIME
 from quotaloop.marts.tables import COMPLETENESS_HOURLY
 
@@ -50,27 +49,29 @@ class Rewritten:
 
 def completeness(
     *,
-    runs: DataFrame,
-    prior: DataFrame,
-    events: Callable[[], DataFrame],
+    runs: pa.Table,
+    prior: pa.Table,
+    owned: Callable[[Boot], list[Run]],
     boots: frozenset[Boot],
-    before: DataFrame | None,
+    before: pa.Table,
     always: frozenset[int],
 ) -> Rewritten:
     """Rows of the hours in which a row of one of ``boots`` changes, and of the hours ``always``.
 
-    Rows of other boots in these hours are taken over from ``before``.
+    Rows of other boots in these hours are taken over from ``before``. ``owned`` gives a boot's runs from its events.
     """
-    rows = _rows_of_boots(runs, prior, events, boots)
-    old = _plain(before.toArrow()) if before is not None else COMPLETENESS_HOURLY.schema.empty_table()
-    old_rows = {(row["hour"], row["host"], row["boot"]): row for row in _dicts(old)}
+    rows = _rows_of_boots(runs, prior, owned, boots)
+    old_rows = {(row["hour"], row["host"], row["boot"]): row for row in _dicts(_plain(before))}
     new_rows = {(row["hour"], row["host"], row["boot"]): row for row in rows}
     changed = {key[0] for key, row in new_rows.items() if old_rows.get(key) != row}
     changed |= {hour for hour, host, boot in old_rows if (host, boot) in boots and (hour, host, boot) not in new_rows}
     changed |= {hour for hour, _, _ in new_rows if hour in always}
     kept = [row for (hour, host, boot), row in old_rows.items() if hour in changed and (host, boot) not in boots]
     mine = [row for row in rows if row["hour"] in changed]
-    return Rewritten(_table([*kept, *mine]), frozenset(changed | (always & {key[0] for key in old_rows})))
+    return Rewritten(
+        _table([*kept, *mine]).sort_by([(name, "ascending") for name in COMPLETENESS_HOURLY.grain]),
+        frozenset(changed | (always & {key[0] for key in old_rows})),
+    )
 
 
 def count_boot(
@@ -104,12 +105,26 @@ def count_boot(
     }
 
 
+def owned_runs(db: Connection, boot: Boot) -> list[Run]:
+    """A boot's runs in ``accepted``, with every stamp in the hour of its first event by coordinates."""
+    query = """
+        SELECT seq, arg_min(epoch_ms(hour), (topic, "partition", "offset")) FROM accepted
+        WHERE host = ? AND boot = ? AND seq IS NOT NULL GROUP BY seq ORDER BY seq"""
+    runs: list[Run] = []
+    for seq, hour in db.execute(query, list(boot)).fetchall():
+        if runs and runs[-1].hour == hour and runs[-1].last == seq - 1:
+            runs[-1] = runs[-1]._replace(last=seq)
+        else:
+            runs.append(Run(seq, seq, hour))
+    return runs
+
+
 def _rows_of_boots(
-    runs: DataFrame, prior: DataFrame, events: Callable[[], DataFrame], boots: frozenset[Boot]
+    runs: pa.Table, prior: pa.Table, owned: Callable[[Boot], list[Run]], boots: frozenset[Boot]
 ) -> list[Row]:
     by_boot: dict[Boot, list[Run]] = defaultdict(list)
     hours: dict[Boot, dict[int, Seen]] = defaultdict(dict)
-    for row in _dicts(_plain(runs.toArrow())):
+    for row in _dicts(_plain(runs)):
         boot = (row["host"], row["boot"])
         if boot not in boots:
             continue
@@ -118,9 +133,9 @@ def _rows_of_boots(
         seen = hours[boot].get(run.hour, Seen(run.first, run.last, 0))
         hours[boot][run.hour] = Seen(min(seen.first, run.first), max(seen.last, run.last), seen.events + row["events"])
     for boot in [boot for boot, found in by_boot.items() if _overlap(found)]:
-        by_boot[boot] = _owned_runs(events(), boot)
+        by_boot[boot] = owned(boot)
     said: dict[Boot, int] = defaultdict(int)
-    for row in _dicts(_plain(prior.toArrow())):
+    for row in _dicts(_plain(prior)):
         before = (row["host"], row["prev_boot"])
         if row["prev_boot"] != row["boot"]:
             said[before] = max(said[before], row["prev_seq"])
@@ -135,26 +150,6 @@ def _rows_of_boots(
 def _overlap(runs: list[Run]) -> bool:
     ordered = sorted(runs)
     return any(after.first <= run.last for run, after in pairwise(ordered))
-
-
-def _owned_runs(events: DataFrame, boot: Boot) -> list[Run]:
-    """A boot's runs with every stamp in the hour of its first event by coordinates."""
-    first = Window.partitionBy("seq").orderBy("topic", "partition", "offset")
-    owned = (
-        events.where((F.col("host") == boot[0]) & (F.col("boot") == boot[1]))
-        .withColumn("place", F.row_number().over(first))
-        .where("place = 1")
-        .select("hour", "seq")
-        .orderBy("seq")
-    )
-    runs: list[Run] = []
-    for row in _dicts(_plain(owned.toArrow())):
-        seq, hour = row["seq"], row["hour"]
-        if runs and runs[-1].hour == hour and runs[-1].last == seq - 1:
-            runs[-1] = runs[-1]._replace(last=seq)
-        else:
-            runs.append(Run(seq, seq, hour))
-    return runs
 
 
 def _plain(table: pa.Table) -> pa.Table:

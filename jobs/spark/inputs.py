@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from quotaloop.marts.plan import Touched, events_by_hour, touched
 from quotaloop.marts.release import Day, Release
 from quotaloop.parsed.unit import Note
 from quotaloop.raw.ranges import Range
@@ -37,3 +38,14 @@ class Inputs:
     def frozen(self) -> frozenset[int]:
         """Hours (epoch ms) whose raw is gone: they stay as they are."""
         return frozenset(hour for day in self.parent_days.values() if day.frozen for hour in day.counted)
+
+    @property
+    def touched(self) -> Touched:
+        """What the new ranges change."""
+        return touched(self.notes, self.new, self.frozen)
+
+    @property
+    def touched_events(self) -> int:
+        """How many parsed events a build goes through."""
+        events = events_by_hour(self.notes)
+        return sum(events[hour] for hour in self.touched.events)

@@ -1,24 +1,22 @@
-"""What a build reads: parsed events, and the tables as they stand while it writes them."""
+"""What a build reads: units of parsed events, and the tables as they stand while it writes them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import from_arrow_schema
+import pyarrow.compute as pc
 
+from jobs.spark.events import EventFiles
 from jobs.spark.inputs import Inputs
-from jobs.spark.transforms.outcomes import accepted
-from quotaloop.events.columns import EVENTS_SCHEMA
+from quotaloop.events.columns import TIME
 from quotaloop.marts import tables
 from quotaloop.marts.integrity import check_file
 from quotaloop.marts.internal import EXCLUSIONS, INTERNAL_SCHEMAS
 from quotaloop.marts.plan import holding
-from quotaloop.marts.release import Day, FileEntry
+from quotaloop.marts.release import FileEntry
 from quotaloop.parsed.unit import Unit
+from quotaloop.storage.parquet import read_table
 from quotaloop.storage.store import Store
 
 
@@ -28,38 +26,36 @@ class Sources:
     ``replaced``: the hours (epoch ms) written again, by table; ``others`` for tables that are not named there.
     """
 
-    def __init__(self, spark: SparkSession, store: Store, inputs: Inputs, others: frozenset[int]) -> None:
-        self._spark, self._store, self._inputs, self._others = spark, store, inputs, others
+    def __init__(self, store: Store, inputs: Inputs, others: frozenset[int]) -> None:
+        self._store, self._inputs, self._others = store, inputs, others
         self.replaced: dict[str, frozenset[int]] = {}
         self.written: dict[str, list[FileEntry]] = {}
         self._sound: set[FileEntry] = set()
 
-    def add(self, name: str, entries: list[FileEntry]) -> None:
+    def add(self, name: str, entries: Iterable[FileEntry]) -> None:
         """Files written now; they were hashed as they were written."""
-        self.written[name] = entries
-        self._sound.update(entries)
+        known = self.written.setdefault(name, [])
+        known.extend(entries)
+        known.sort(key=lambda entry: entry.path)
+        self._sound.update(known)
 
-    def parsed(self, hours: frozenset[int]) -> DataFrame:
-        """All parsed events of these hours."""
-        units = [Unit(item, self._inputs.fingerprint) for item in holding(self._inputs.notes, hours)]
-        paths = [unit.events_path for unit in units]
-        if not paths:
-            return self.empty(EVENTS_SCHEMA)
-        return self._open(paths, EVENTS_SCHEMA).where(in_hours(hours))
+    def parsed(self, hours: frozenset[int]) -> EventFiles:
+        """The units that hold events of these hours."""
+        units = (Unit(item, self._inputs.fingerprint) for item in holding(self._inputs.notes, hours))
+        return EventFiles(tuple(unit.events_path for unit in units))
 
-    def accepted(self, hours: frozenset[int]) -> DataFrame:
-        """Events of these hours, each once."""
-        return accepted(self.parsed(hours), self.table(EXCLUSIONS, hours))
+    def accepted(self, hours: frozenset[int]) -> EventFiles:
+        """The units, and what of these hours is excluded."""
+        return EventFiles(self.parsed(hours).units, tuple(self.checked(self._holding(EXCLUSIONS, hours))))
 
-    def table(self, name: str, hours: frozenset[int]) -> DataFrame | None:
-        """Rows of these hours; None: there are none."""
-        found = [entry for entry in self.entries(name) if not hours.isdisjoint(entry.hours)]
-        return self._open(self.checked(found), schema_of(name)).where(in_hours(hours)) if found else None
-
-    def dates(self, name: str, days: Mapping[str, Day], dates: Iterable[str]) -> DataFrame | None:
-        """All rows of these dates; None: there are none."""
-        found = [entry for date in dates for entry in days[date].tables.get(name, ())]
-        return self._open(self.checked(found), schema_of(name)) if found else None
+    def table(self, name: str, hours: frozenset[int]) -> pa.Table:
+        """Rows of these hours."""
+        schema = schema_of(name)
+        paths = self.checked(self._holding(name, hours))
+        rows = pa.concat_tables(
+            [schema.empty_table(), *(read_table(self._store, path, schema=schema) for path in paths)]
+        )
+        return rows.filter(pc.is_in(rows["hour"], pa.array(sorted(hours), pa.int64()).cast(TIME)))
 
     def checked(self, entries: Iterable[FileEntry]) -> list[str]:
         """Paths of files that are as they were published; raises ``InputUnreadable``."""
@@ -82,21 +78,11 @@ class Sources:
         ]
         return kept + self.written.get(name, [])
 
-    def empty(self, schema: pa.Schema) -> DataFrame:
-        """No rows."""
-        return self._spark.createDataFrame(schema.empty_table())
-
-    def _open(self, paths: list[str], schema: pa.Schema) -> DataFrame:
-        """Files whose schema is known: Spark need not look into them for it."""
-        reader = self._spark.read.schema(from_arrow_schema(schema))
-        return reader.parquet(*(self._store.uri(path) for path in paths))
+    def _holding(self, name: str, hours: Collection[int]) -> list[FileEntry]:
+        wanted = frozenset(hours)
+        return [entry for entry in self.entries(name) if not wanted.isdisjoint(entry.hours)]
 
 
 def schema_of(name: str) -> pa.Schema:
     """The schema of a published or internal table."""
     return INTERNAL_SCHEMAS[name] if name in INTERNAL_SCHEMAS else tables.PUBLISHED[name].schema
-
-
-def in_hours(hours: Iterable[int]) -> Column:
-    """Is the row of one of these hours (epoch ms)?"""
-    return F.col("hour").isin([datetime.fromtimestamp(hour // 1000, UTC) for hour in sorted(hours)])

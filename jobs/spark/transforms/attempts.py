@@ -2,82 +2,44 @@
 
 from __future__ import annotations
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from jobs.spark.sql import Connection
 
 KINDS = ("requests", "tokens", "compute")  # limits that count amounts; concurrency counts what is in flight
 AMOUNTS = ("demand", "admitted", "denied", "unmet")
 
 
-def attempts(events: DataFrame) -> DataFrame:
-    """One row an event: where it counts, whether it was denied, its amount of each kind, and the hash of its chain.
+def attempts(db: Connection) -> None:
+    """Make ``attempts`` of ``rated``, one row an event: where it counts, whether denied, its amount of each kind.
 
-    Columns ``hour``, ``tenant``, ``model``, ``ts``, ``event_id``, ``root``, ``retry``, ``is_denied``, ``denied_by``,
-    ``requests``, ``tokens``, ``compute``, ``chain``.
+    ``root`` and ``event_id`` are null for an attempt that nobody repeated: it is its own chain.
     """
-    denied = F.col("outcome") == "denied"
-    root = F.coalesce("retry_of", "event_id")
-    return events.select(
-        "hour",
-        "tenant",
-        "model",
-        "ts",
-        "event_id",
-        root.alias("root"),
-        F.col("retry_of").isNotNull().alias("retry"),
-        denied.alias("is_denied"),
-        "denied_by",
-        F.lit(1).cast("long").alias("requests"),
-        F.when(denied, F.coalesce("wanted_tokens", F.lit(0))).otherwise(F.col("total_tokens")).alias("tokens"),
-        F.col("gpu_us").alias("compute"),
-        F.xxhash64("hour", "tenant", root).alias("chain"),
-    )
+    db.execute("""
+        CREATE TEMP TABLE attempts AS
+        WITH every AS (
+            SELECT hour, tenant, model, ts, event_id, coalesce(retry_of, event_id) AS root,
+                outcome = 'denied' AS is_denied, denied_by, total_tokens, wanted_tokens, gpu_us
+            FROM rated),
+        marked AS (
+            SELECT *, (hour, tenant, root) IN (
+                SELECT (hour, tenant, retry_of) FROM rated WHERE retry_of IS NOT NULL) AS chained
+            FROM every)
+        SELECT hour, tenant, model, ts, is_denied, denied_by,
+            CASE WHEN chained THEN root END AS root, CASE WHEN chained THEN event_id END AS event_id,
+            1::BIGINT AS requests, CASE WHEN is_denied THEN coalesce(wanted_tokens, 0) ELSE total_tokens END AS tokens,
+            gpu_us AS compute
+        FROM marked""")
 
 
-def contributions(rows: DataFrame) -> DataFrame:
-    """What is added where: ``hour``, ``tenant``, ``model``, ``ts`` and each of ``<amount>_<kind>``.
+def chains(db: Connection) -> None:
+    """Make ``chains`` of ``attempts`` that were repeated: one row a chain.
 
-    An attempt that nobody repeated is its own chain and makes one row. Of the others, each attempt makes a row with
-    what was admitted or denied, and each chain one with its demand. A hash tells the two apart: where two chains share
-    one, both take the long way, with the same result.
+    ``ts`` is that of its first attempt; model and amounts are those of its first admitted attempt, or else of its
+    first, by time and then by id.
     """
-    repeated = rows.where("retry").select("chain").distinct()
-    single = rows.join(repeated, "chain", "left_anti")
-    several = rows.join(repeated, "chain", "left_semi")
-    return (
-        _rows(single, demand=F.lit(True), own=F.lit(True), unmet=F.col("is_denied"))
-        .unionByName(_rows(several, demand=F.lit(False), own=F.lit(True), unmet=F.lit(False)))
-        .unionByName(_rows(chains(several), demand=F.lit(True), own=F.lit(False), unmet=F.col("is_denied")))
-    )
-
-
-def chains(rows: DataFrame) -> DataFrame:
-    """One row a chain: its first ``ts``, and model and amounts of its first admitted attempt, or else of its first."""
-    attempt = F.struct("ts", "event_id", "is_denied", "model", *KINDS)
-    counted = F.coalesce(F.min(F.when(~F.col("is_denied"), attempt)), F.min(attempt))
-    return (
-        rows.groupBy("hour", "tenant", "root")
-        .agg(F.min("ts").alias("first_ts"), counted.alias("counted"))
-        .select(
-            "hour",
-            "tenant",
-            F.col("first_ts").alias("ts"),
-            *(f"counted.{name}" for name in ("is_denied", "model", *KINDS)),
-        )
-    )
-
-
-def _rows(rows: DataFrame, *, demand: Column, own: Column, unmet: Column) -> DataFrame:
-    denied = F.col("is_denied")
-    when = {"demand": demand, "admitted": own & ~denied, "denied": own & denied, "unmet": unmet}
-    return rows.select(
-        "hour",
-        "tenant",
-        "model",
-        "ts",
-        *(
-            F.when(when[amount], F.col(kind)).otherwise(F.lit(0).cast("long")).alias(f"{amount}_{kind}")
-            for amount in AMOUNTS
-            for kind in KINDS
-        ),
-    )
+    db.execute("""
+        CREATE TEMP TABLE chains AS
+        SELECT hour, tenant, first_ts AS ts, counted.*
+        FROM (
+            SELECT hour, tenant, root, min(ts) AS first_ts,
+                arg_min(struct_pack(is_denied, model, requests, tokens, compute), (is_denied, ts, event_id)) AS counted
+            FROM attempts WHERE root IS NOT NULL GROUP BY hour, tenant, root)""")

@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+
+from jobs.spark.sql import Connection
+from quotaloop.events.columns import TIME
 
 HOUR_US = 3_600_000_000
-_SCHEMA = "hour timestamp, tenant string, peak long"
 
 Longs = npt.NDArray[np.int64]
 
 
-def concurrency(events: DataFrame) -> DataFrame:
-    """``hour``, ``tenant``, ``peak`` of attempts that were not denied, for every hour that one of them is in flight in.
+def concurrency(db: Connection, hours: Collection[int]) -> pa.Table:
+    """``hour``, ``tenant``, ``peak`` of attempts of ``reaching`` that were not denied, for these hours (epoch ms).
 
     An attempt is in flight in [start, start + max(duration, 1 us)).
     """
-    start = F.unix_millis("ts") * 1000
-    end = start + F.greatest("duration_us", F.lit(1))
-    flights = events.where("outcome <> 'denied'").select("tenant", start.alias("start"), end.alias("end"))
-    hours = F.sequence(F.expr(f"start div {HOUR_US}"), F.expr(f"(end - 1) div {HOUR_US}"))
-    pieces = flights.withColumn("hour", F.explode(hours))
-    return pieces.repartition("hour", "tenant").mapInArrow(_sweep, _SCHEMA)
-
-
-def _sweep(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-    """All pieces of the partition's hours and tenants, with ``start`` and ``end`` in us and ``hour`` as a number."""
-    pieces = [batch for batch in batches if batch.num_rows]
-    if not pieces:
-        return
-    table = pa.Table.from_batches(pieces)
-    tenants = table["tenant"].combine_chunks().dictionary_encode()
+    first, last = min(hours) * 1000, max(hours) * 1000 + HOUR_US
+    query = f"""
+        WITH flights AS (
+            SELECT tenant, epoch_ms(ts) * 1000 AS start, epoch_ms(ts) * 1000 + greatest(duration_us, 1) AS stop
+            FROM reaching WHERE outcome <> 'denied')
+        SELECT tenant, start, stop, unnest(range(start // {HOUR_US}, (stop - 1) // {HOUR_US} + 1)) AS hour
+        FROM flights WHERE stop > {first} AND start < {last}"""
+    pieces = db.sql(query).to_arrow_table().combine_chunks()
+    wanted = pa.array(sorted(hour * 1000 // HOUR_US for hour in hours), pa.int64())
+    pieces = pieces.filter(pc.is_in(pieces["hour"], wanted)).combine_chunks()
+    if pieces.num_rows == 0:
+        schema = pa.schema([("hour", TIME), ("tenant", pa.string()), ("peak", pa.int64())])
+        return schema.empty_table()
+    tenants = pieces["tenant"].combine_chunks().dictionary_encode()
     names, codes = tenants.dictionary, tenants.indices.to_numpy().astype(np.int64)
-    hours = table["hour"].to_numpy()
-    groups, peak = peak_by_group(hours * len(names) + codes, hours, table["start"].to_numpy(), table["end"].to_numpy())
-    hour = pa.array(groups // len(names) * (HOUR_US // 1000)).cast(pa.timestamp("ms", tz="UTC"))
-    yield pa.RecordBatch.from_arrays(
-        [hour.cast(pa.timestamp("us", tz="UTC")), pc.take(names, pa.array(groups % len(names))), pa.array(peak)],
-        names=["hour", "tenant", "peak"],
+    hour = pieces["hour"].to_numpy()
+    groups, peak = peak_by_group(hour * len(names) + codes, hour, pieces["start"].to_numpy(), pieces["stop"].to_numpy())
+    return pa.table(
+        {
+            "hour": pa.array(groups // len(names) * (HOUR_US // 1000)).cast(TIME),
+            "tenant": names.take(pa.array(groups % len(names))),
+            "peak": pa.array(peak),
+        }
     )
 
 

@@ -2,62 +2,55 @@
 
 from __future__ import annotations
 
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F
+import pyarrow as pa
 
+from jobs.spark.sql import Connection, listed, result
 from jobs.spark.transforms.latency import summary
-from quotaloop.marts.tables import LATENCY_SUMMARY_DAILY, Table
+from quotaloop.marts.tables import DAILY, LATENCY_HOURLY, LATENCY_SUMMARY, LATENCY_SUMMARY_DAILY, Table
 
-_US_COLUMNS = ("gpu_ms", "sum_ms")
-
-
-def daily(hours: DataFrame, table: Table) -> DataFrame:
-    """Amounts are added, peaks are the greatest; of concurrency, demand and admitted are the greatest too."""
-    rows = hours.withColumn("date", F.to_date("hour"))
-    concurrency = F.col("kind") == "concurrency" if "kind" in table.grain else F.lit(False)
-    merged = [_merge(column.name, column.merge, concurrency).alias(column.name) for column in table.measures]
-    return rows.groupBy(*table.grain).agg(*merged).select(*table.schema.names)
+_MS_COLUMNS = ("gpu_ms", "sum_ms")
 
 
-def latency_summary_daily(histogram: DataFrame, hours: DataFrame) -> DataFrame:
-    """Quantiles from the day's histogram (``latency_hourly``), extremes and sums from ``latency_summary``."""
+def daily(db: Connection, table: Table) -> pa.Table:
+    """A daily table from its hourly one, which is a view of ``db``.
+
+    Amounts are added, peaks are the greatest; of concurrency, demand and admitted are the greatest too. Quantiles come
+    from the day's histogram (``latency_hourly``).
+    """
+    if table is LATENCY_SUMMARY_DAILY:
+        return _latency_summary_daily(db)
+    merged = ", ".join(f"{_merge(column.name, column.merge, table)} AS {column.name}" for column in table.measures)
+    keys = listed(table.grain)
+    query = f"SELECT {keys}, {merged} FROM (SELECT *, hour::DATE AS date FROM {DAILY[table].name}) GROUP BY {keys}"
+    return result(db, query, table.schema, table.grain)
+
+
+def _latency_summary_daily(db: Connection) -> pa.Table:
     grain = LATENCY_SUMMARY_DAILY.grain
-    cells = (
-        histogram.where("outcome = 'ok'")
-        .withColumn("date", F.to_date("hour"))
-        .groupBy(*grain, "bucket")
-        .agg(F.sum("count").alias("count"))
-    )
-    known = (
-        hours.withColumn("date", F.to_date("hour"))
-        .groupBy(*grain)
-        .agg(
-            F.min(_micros("min_ms")).alias("min_us"),
-            F.max(_micros("max_ms")).alias("max_us"),
-            F.sum(_micros("sum_ms")).alias("whole_us"),
-        )
-    )
-    first = F.col("bucket") == F.min("bucket").over(Window.partitionBy(*grain))
-    joined = cells.join(known, list(grain)).withColumn("sum_us", F.when(first, F.col("whole_us")).otherwise(0))
-    return summary(joined, grain)
+    keys = f"hour::DATE AS date, {listed(grain[1:])}"
+    cells = f"""
+        WITH known AS (
+            SELECT {keys}, min({_micros("min_ms")}) AS min_us, max({_micros("max_ms")}) AS max_us,
+                sum({_micros("sum_ms")})::BIGINT AS whole_us
+            FROM {LATENCY_SUMMARY.name} GROUP BY ALL),
+        histogram AS (
+            SELECT {keys}, bucket, sum(count)::BIGINT AS count
+            FROM {LATENCY_HOURLY.name} WHERE outcome = 'ok' GROUP BY ALL)
+        SELECT *, CASE WHEN row_number() OVER (PARTITION BY {listed(grain)} ORDER BY bucket) = 1
+                       THEN whole_us ELSE 0 END AS sum_us
+        FROM histogram JOIN known USING ({listed(grain)})"""
+    return result(db, summary(db, cells, grain), LATENCY_SUMMARY_DAILY.schema, grain)
 
 
-def _merge(name: str, how: str, concurrency: Column) -> Column:
-    if how == "max":
-        return F.max(name)
-    if how == "min":
-        return F.min(name)
-    if name in _US_COLUMNS:
-        return F.sum(_micros(name)) / 1000
-    if name in ("demand", "admitted"):
-        return _sum_or_greatest(name, concurrency)
-    return F.sum(name)
+def _merge(name: str, how: str, table: Table) -> str:
+    if how in ("max", "min"):
+        return f"{how}({name})"
+    if name in _MS_COLUMNS:
+        return f"sum({_micros(name)})::BIGINT / 1000"
+    if name in ("demand", "admitted") and "kind" in table.grain:
+        return f"CASE WHEN kind = 'concurrency' THEN max({name}) ELSE sum({name})::BIGINT END"
+    return f"sum({name})::BIGINT"
 
 
-def _sum_or_greatest(name: str, concurrency: Column) -> Column:
-    greatest = F.max(F.when(concurrency, F.col(name)))
-    return F.coalesce(greatest, F.sum(F.when(~concurrency, F.col(name))))
-
-
-def _micros(name: str) -> Column:
-    return F.round(F.col(name) * 1000).cast("long")
+def _micros(name: str) -> str:
+    return f"round({name} * 1000)::BIGINT"

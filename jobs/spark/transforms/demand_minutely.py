@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from collections.abc import Iterable, Sequence
 
+import pyarrow as pa
+
+from jobs.spark.sql import Connection, listed, result
 from jobs.spark.transforms.attempts import AMOUNTS, KINDS
 from quotaloop.marts.tables import DEMAND_MINUTELY
 
-
-def minutely(contributions: DataFrame) -> DataFrame:
-    """Sums of ``<amount>_<kind>``, one row per hour, minute, tenant and model."""
-    minute = F.date_trunc("minute", "ts").alias("minute")
-    sums = (F.sum(f"{amount}_{kind}").alias(f"{amount}_{kind}") for amount in AMOUNTS for kind in KINDS)
-    return contributions.groupBy("hour", minute, "tenant", "model").agg(*sums)
+_MINUTE = ("hour", "minute", "tenant", "model")
 
 
-def demand_minutely(sums: DataFrame) -> DataFrame:
-    """Demand, admitted, denied and unmet, one row per minute, tenant, model and kind, where one of them is not 0."""
-    return by_kind(sums, ("minute", "tenant", "model"), AMOUNTS).select(*DEMAND_MINUTELY.schema.names)
+def minutely(db: Connection) -> None:
+    """Make ``minutes`` of ``attempts`` and ``chains``: sums of ``<amount>_<kind>`` per hour, minute, tenant and model.
+
+    Each attempt adds what was admitted or denied; demand and unmet are those of its chain.
+    """
+    own = {"demand": "root IS NULL", "admitted": "NOT is_denied", "denied": "is_denied"}
+    own["unmet"] = "is_denied AND root IS NULL"
+    of_chain = {"demand": "true", "admitted": "false", "denied": "false", "unmet": "is_denied"}
+    again = ", ".join(f"sum({name})::BIGINT AS {name}" for name in names())
+    db.execute(f"""
+        CREATE TEMP TABLE minutes AS
+        SELECT {listed(_MINUTE)}, {again}
+        FROM ({_sums("attempts", own)} UNION ALL {_sums("chains", of_chain)}) GROUP BY {listed(_MINUTE)}""")
 
 
-def by_kind(sums: DataFrame, grain: tuple[str, ...], columns: tuple[str, ...]) -> DataFrame:
-    """From ``<column>_<kind>`` side by side to one row a kind, without kinds whose amounts are all 0."""
-    rows = F.array(*(F.struct(F.lit(kind).alias("kind"), *_of(kind, columns)) for kind in KINDS))
-    something = " or ".join(f"{amount} <> 0" for amount in AMOUNTS)
-    return sums.select(*grain, F.explode(rows).alias("row")).select(*grain, "row.*").where(something)
+def demand_minutely(db: Connection) -> pa.Table:
+    """Of ``minutes``: one row per minute, tenant, model and kind, where one of the amounts is not 0."""
+    query = by_kind("minutes", ("minute", "tenant", "model"), AMOUNTS)
+    return result(db, query, DEMAND_MINUTELY.schema, DEMAND_MINUTELY.grain)
 
 
-def _of(kind: str, columns: tuple[str, ...]) -> list[Column]:
-    return [F.col(f"{column}_{kind}").alias(column) for column in columns]
+def names() -> list[str]:
+    """``<amount>_<kind>``."""
+    return [f"{amount}_{kind}" for amount in AMOUNTS for kind in KINDS]
+
+
+def by_kind(source: str, grain: Sequence[str], columns: Iterable[str]) -> str:
+    """A query from ``<column>_<kind>`` side by side to one row a kind, without kinds whose amounts are all 0."""
+    return " UNION ALL ".join(
+        f"""
+        SELECT {listed(grain)}, '{kind}' AS kind, {", ".join(f"{column}_{kind} AS {column}" for column in columns)}
+        FROM {source} WHERE {" OR ".join(f"{amount}_{kind} <> 0" for amount in AMOUNTS)}"""
+        for kind in KINDS
+    )
+
+
+def _sums(source: str, when: dict[str, str]) -> str:
+    sums = ", ".join(
+        f"coalesce(sum({kind}) FILTER ({when[amount]}), 0) AS {amount}_{kind}" for amount in AMOUNTS for kind in KINDS
+    )
+    minute = "hour, date_trunc('minute', ts) AS minute, tenant, model"
+    return f"SELECT {minute}, {sums} FROM {source} GROUP BY ALL"

@@ -2,87 +2,66 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-from pyspark.sql import Column, DataFrame, SparkSession, Window
-from pyspark.sql import functions as F
+from collections.abc import Sequence
 
+import pyarrow as pa
+
+from jobs.spark.sql import Connection, listed, result
 from quotaloop.latency import QUANTILES, bucket_values_ms
 from quotaloop.marts.tables import LATENCY_HOURLY, LATENCY_SUMMARY
 
 _METRICS = ("duration", "ttft", "itl")
+_SERVED = ("hour", "api_version", "model", "route", "protocol", "outcome")
 
 
-def latency_cells(events: DataFrame) -> DataFrame:
-    """The grain of ``latency_hourly`` with ``count``, ``min_us``, ``max_us`` and ``sum_us`` of the bucket."""
-    metrics = F.array(
-        *(
-            F.struct(
-                F.lit(name).alias("metric"), F.col(f"{name}_bucket").alias("bucket"), F.col(f"{name}_us").alias("us")
-            )
-            for name in _METRICS
-        )
+def latency_cells(db: Connection) -> None:
+    """Make ``latency_cells`` of ``accepted``: the grain of ``latency_hourly``, count, extremes and sum in us."""
+    metrics = " UNION ALL ".join(
+        f"""
+        SELECT {listed(_SERVED)}, '{name}' AS metric, {name}_bucket::INTEGER AS bucket, count(*) AS count,
+            min({name}_us) AS min_us, max({name}_us) AS max_us, sum({name}_us)::BIGINT AS sum_us
+        FROM accepted WHERE {name}_bucket IS NOT NULL GROUP BY {listed(_SERVED)}, {name}_bucket"""
+        for name in _METRICS
     )
-    served = ("hour", "api_version", "model", "route", "protocol", "outcome")
-    values = events.select(*served, F.explode(metrics).alias("seen")).where("seen.bucket is not null")
-    flat = values.select(*served, "seen.*")
-    return flat.groupBy(*LATENCY_HOURLY.grain).agg(
-        F.count("*").alias("count"),
-        F.min("us").alias("min_us"),
-        F.max("us").alias("max_us"),
-        F.sum("us").alias("sum_us"),
-    )
+    db.execute(f"CREATE TEMP TABLE latency_cells AS {metrics}")
 
 
-def latency_hourly(cells: DataFrame) -> DataFrame:
-    """Every cell's count."""
-    return cells.withColumn("bucket", F.col("bucket").cast("int")).select(*LATENCY_HOURLY.schema.names)
+def latency_hourly(db: Connection) -> pa.Table:
+    """The count of every cell of ``latency_cells``."""
+    return result(db, "FROM latency_cells", LATENCY_HOURLY.schema, LATENCY_HOURLY.grain)
 
 
-def latency_summary(cells: DataFrame) -> DataFrame:
-    """Outcome ok alone: count, extremes, sum and quantiles."""
-    return summary(cells.where("outcome = 'ok'"), LATENCY_SUMMARY.grain)
+def latency_summary(db: Connection) -> pa.Table:
+    """Outcome ok of ``latency_cells`` alone: count, extremes, sum and quantiles."""
+    query = summary(db, "SELECT * FROM latency_cells WHERE outcome = 'ok'", LATENCY_SUMMARY.grain)
+    return result(db, query, LATENCY_SUMMARY.schema, LATENCY_SUMMARY.grain)
 
 
-def summary(cells: DataFrame, grain: tuple[str, ...]) -> DataFrame:
-    """Extremes, sum and quantiles of histograms, one row per ``grain``.
+def summary(db: Connection, cells: str, grain: Sequence[str]) -> str:
+    """A query for extremes, sum and quantiles of histograms, one row per ``grain``; ``cells`` is a query too.
 
     The quantile q is the value of the bucket that holds the element of rank ceil(q * n), clamped to the extremes.
     """
-    merged = cells.groupBy(*grain, "bucket").agg(
-        F.sum("count").alias("count"),
-        F.min("min_us").alias("min_us"),
-        F.max("max_us").alias("max_us"),
-        F.sum("sum_us").alias("sum_us"),
-    )
-    group = Window.partitionBy(*grain)
-    up_to = group.orderBy("bucket").rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    ranked = merged.withColumn("seen", F.sum("count").over(up_to)).withColumn("total", F.sum("count").over(group))
-    valued = ranked.join(F.broadcast(_bucket_values(cells.sparkSession)), "bucket")
-    return (
-        valued.groupBy(*grain)
-        .agg(
-            F.sum("count").alias("count"),
-            (F.min("min_us") / 1000).alias("min_ms"),
-            (F.max("max_us") / 1000).alias("max_ms"),
-            (F.sum("sum_us") / 1000).alias("sum_ms"),
-            *(_at_rank(top, bottom).alias(name) for name, top, bottom in QUANTILES),
-        )
-        .select(
-            *grain,
-            "count",
-            "min_ms",
-            "max_ms",
-            "sum_ms",
-            *(F.greatest(F.least(name, "max_ms"), "min_ms").alias(name) for name, _, _ in QUANTILES),
-        )
-    )
-
-
-def _at_rank(top: int, bottom: int) -> Column:
-    rank = F.expr(f"(total * {top} + {bottom - 1}) div {bottom}")
-    return F.min(F.when(F.col("seen") >= rank, F.col("value_ms")))
-
-
-def _bucket_values(spark: SparkSession) -> DataFrame:
     values = bucket_values_ms()
-    return spark.createDataFrame(pa.table({"bucket": pa.array(range(len(values)), pa.int32()), "value_ms": values}))
+    db.register("bucket_values", pa.table({"bucket": pa.array(range(len(values)), pa.int32()), "value_ms": values}))
+    keys = listed(grain)
+    at_rank = ", ".join(
+        f"min(value_ms) FILTER (seen >= (total * {top} + {bottom - 1}) // {bottom}) AS {name}"
+        for name, top, bottom in QUANTILES
+    )
+    clamped = ", ".join(f"greatest(least({name}, max_ms), min_ms) AS {name}" for name, _, _ in QUANTILES)
+    return f"""
+        WITH cells AS ({cells}),
+        merged AS (
+            SELECT {keys}, bucket, sum(count)::BIGINT AS count, min(min_us) AS min_us, max(max_us) AS max_us,
+                sum(sum_us)::BIGINT AS sum_us
+            FROM cells GROUP BY {keys}, bucket),
+        ranked AS (
+            SELECT *, sum(count) OVER (PARTITION BY {keys} ORDER BY bucket)::BIGINT AS seen,
+                sum(count) OVER (PARTITION BY {keys})::BIGINT AS total
+            FROM merged),
+        grouped AS (
+            SELECT {keys}, sum(count)::BIGINT AS count, min(min_us) / 1000 AS min_ms, max(max_us) / 1000 AS max_ms,
+                sum(sum_us)::BIGINT / 1000 AS sum_ms, {at_rank}
+            FROM ranked JOIN bucket_values USING (bucket) GROUP BY {keys})
+        SELECT {keys}, count, min_ms, max_ms, sum_ms, {clamped} FROM grouped"""

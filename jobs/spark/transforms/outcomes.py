@@ -2,50 +2,51 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as F
+from collections.abc import Collection
 
+import pyarrow as pa
+
+from jobs.spark.sql import Connection, in_hours, listed, result
 from quotaloop.events.columns import CONTENT_SCHEMA
+from quotaloop.marts import internal
 
-EXCLUSIONS = ("hour", "topic", "partition", "range_start", "offset", "outcome")
+OUTCOMES = ("accepted", "duplicate", "conflicting_duplicate")
+_FILE = ("hour", "topic", "partition", "range_start")
 
 
-def exclusions(parsed: DataFrame) -> DataFrame:
-    """Parsed events that are not accepted: ``EXCLUSIONS``, outcome ``duplicate`` or ``conflicting_duplicate``.
+def exclusions(db: Connection) -> pa.Table:
+    """Events of ``parsed`` that are not accepted, with their outcome, ``duplicate`` or ``conflicting_duplicate``.
 
     Events of one hour, tenant and id are in the order of (topic, partition, offset); the first is accepted, others with
     its content are duplicates, others without are in conflict. A 64-bit hash only narrows the search: ids are compared
     whole.
     """
-    key = F.xxhash64("hour", "tenant", "event_id")
-    repeated = parsed.groupBy(key.alias("key")).count().where("count > 1").select("key")
-    suspects = parsed.withColumn("key", key).join(repeated, "key", "left_semi")
-    same_id = Window.partitionBy("hour", "tenant", "event_id").orderBy("topic", "partition", "offset")
-    content = F.struct(*CONTENT_SCHEMA.names)
-    ranked = suspects.withColumn("place", F.row_number().over(same_id)).withColumn(
-        "same", content.eqNullSafe(F.first(content).over(same_id))
-    )
-    outcome = F.when(F.col("same"), "duplicate").otherwise("conflicting_duplicate")
-    return ranked.where("place > 1").withColumn("outcome", outcome).select(*EXCLUSIONS)
+    key = "hash(hour, tenant, event_id)"
+    content = f"row({listed(CONTENT_SCHEMA.names)})"
+    query = f"""
+        WITH suspects AS (
+            SELECT * FROM parsed
+            WHERE {key} IN (SELECT {key} AS key FROM parsed GROUP BY key HAVING count(*) > 1)),
+        ranked AS (
+            SELECT *, row_number() OVER same_id AS place,
+                {content} IS NOT DISTINCT FROM first_value({content}) OVER same_id AS same
+            FROM suspects
+            WINDOW same_id AS (PARTITION BY hour, tenant, event_id ORDER BY topic, "partition", "offset"))
+        SELECT *, CASE WHEN same THEN 'duplicate' ELSE 'conflicting_duplicate' END AS outcome_across
+        FROM ranked WHERE place > 1"""
+    renamed = f"SELECT * REPLACE (outcome_across AS outcome) FROM ({query})"
+    return result(db, renamed, internal.INTERNAL_SCHEMAS[internal.EXCLUSIONS], ("hour", "topic", "partition", "offset"))
 
 
-def accepted(parsed: DataFrame, excluded: DataFrame | None) -> DataFrame:
-    """Parsed events without the excluded ones (None: there are none)."""
-    if excluded is None:
-        return parsed
-    return parsed.join(excluded.select("topic", "partition", "offset"), ["topic", "partition", "offset"], "left_anti")
+def outcome_counts(db: Connection, hours: Collection[int]) -> list[tuple[int, str, int, int, int, int, int]]:
+    """Hour (epoch ms), topic, partition, first offset of the raw file, and the counts of ``OUTCOMES``.
 
-
-def outcome_counts(events: DataFrame, excluded: DataFrame | None) -> DataFrame:
-    """Accepted, duplicate and conflicting events, one row per ``hour_ms`` and raw file."""
-    file = ("hour", "topic", "partition", "range_start")
-    rows = events.select(*file, F.lit("accepted").alias("outcome"))
-    if excluded is not None:
-        rows = rows.unionByName(excluded.select(*file, "outcome"))
-    hour = F.unix_millis("hour").alias("hour_ms")
-    return rows.groupBy(hour, *file[1:]).agg(
-        *(
-            F.count_if(F.col("outcome") == word).alias(word)
-            for word in ("accepted", "duplicate", "conflicting_duplicate")
-        )
-    )
+    From ``accepted`` and, of these hours (epoch ms), ``excluded``.
+    """
+    counts = ", ".join(f"count_if(word = '{word}')" for word in OUTCOMES)
+    query = f"""
+        SELECT epoch_ms(hour), {listed(_FILE[1:])}, {counts}
+        FROM (SELECT {listed(_FILE)}, 'accepted' AS word FROM accepted
+              UNION ALL SELECT {listed(_FILE)}, outcome AS word FROM excluded WHERE {in_hours(hours)})
+        GROUP BY {listed(_FILE)} ORDER BY ALL"""
+    return db.sql(query).fetchall()

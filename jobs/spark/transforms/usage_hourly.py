@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+import pyarrow as pa
 
+from jobs.spark.sql import Connection, listed, result
 from quotaloop.events.event import TOKEN_CLASSES
 from quotaloop.marts.tables import USAGE_HOURLY
 
 _OUTCOMES = {"ok": "ok", "error": "errors", "denied": "denied", "cancelled": "cancelled"}
+_SUMMED = (*TOKEN_CLASSES, "total_tokens", "bytes_in", "bytes_out")
 
 
-def usage_hourly(events: DataFrame) -> DataFrame:
-    """Requests and tokens, one row per hour, tenant, version, model, route and protocol."""
-    outcome = F.col("outcome")
-    wanted = F.when(outcome == "denied", F.coalesce("wanted_tokens", F.lit(0))).otherwise(0)
-    sums = events.groupBy(*USAGE_HOURLY.grain).agg(
-        F.count("*").alias("requests"),
-        *(F.count_if(outcome == word).alias(column) for word, column in _OUTCOMES.items()),
-        *(F.sum(name).alias(name) for name in (*TOKEN_CLASSES, "total_tokens")),
-        F.sum(wanted).alias("wanted_tokens"),
-        F.sum("gpu_us").alias("gpu_us"),
-        F.sum("bytes_in").alias("bytes_in"),
-        F.sum("bytes_out").alias("bytes_out"),
-    )
-    return sums.withColumn("gpu_ms", F.col("gpu_us") / 1000).select(*USAGE_HOURLY.schema.names)
+def usage_hourly(db: Connection) -> pa.Table:
+    """Requests and tokens of ``accepted``, one row per hour, tenant, version, model, route and protocol."""
+    counts = ", ".join(f"count_if(outcome = '{word}') AS {column}" for word, column in _OUTCOMES.items())
+    sums = ", ".join(f"sum({name})::BIGINT AS {name}" for name in _SUMMED)
+    query = f"""
+        SELECT {listed(USAGE_HOURLY.grain)}, count(*) AS requests, {counts}, {sums},
+            coalesce(sum(wanted_tokens) FILTER (outcome = 'denied'), 0)::BIGINT AS wanted_tokens,
+            sum(gpu_us)::BIGINT / 1000 AS gpu_ms
+        FROM accepted GROUP BY {listed(USAGE_HOURLY.grain)}"""
+    return result(db, query, USAGE_HOURLY.schema, USAGE_HOURLY.grain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -61,3 +62,11 @@ def hours_of_boots(notes: Notes, boots: frozenset[tuple[str, str]]) -> frozenset
         hours.update(hour for host, boot, hour, _, _ in note.stamps if (host, boot) in boots)
         hours.update(hour for host, _, hour, prior, _ in note.prior if (host, prior) in boots)
     return frozenset(hours)
+
+
+def events_by_hour(notes: Notes) -> Counter[int]:
+    """How many parsed events each hour (epoch ms) has."""
+    events = Counter[int]()
+    for note in notes.values():
+        events.update({hour: count for hour, (count, _) in note.hours.items()})
+    return events

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 
 import duckdb
@@ -16,6 +15,7 @@ from quotaloop.marts.integrity import check_file, check_sizes
 from quotaloop.marts.release import Day, FileEntry, Release, read_days
 from quotaloop.marts.tables import INGEST_LEDGER, PUBLISHED
 from quotaloop.quotas.policy import EVERYTHING, Policy, policies
+from quotaloop.storage.parquet import relation, verbatim
 from quotaloop.storage.store import Store
 
 _IN_MS = {"duration_us": "duration_ms", "ttft_us": "ttft_ms", "gpu_us": "gpu_ms"}
@@ -72,7 +72,7 @@ def open_views(store: Store, release: Release, *, proven: Iterable[str] = ()) ->
     event_files = _events(connection, store, days)
     _policies(connection, list(policies(store)))
     allowed = sorted({path for paths in files.values() for path in paths} | set(event_files))
-    connection.execute("SET allowed_paths = ?", [sorted({*allowed, *map(_verbatim, allowed)})])
+    connection.execute("SET allowed_paths = ?", [sorted({*allowed, *map(verbatim, allowed)})])
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
@@ -93,19 +93,10 @@ def _local(store: Store, entry: FileEntry) -> str:
     return store.uri(entry.path).removeprefix("file://")
 
 
-def _list(paths: Iterable[str]) -> str:
-    return "[" + ", ".join("'" + _verbatim(path).replace("'", "''") + "'" for path in paths) + "]"
-
-
-def _verbatim(path: str) -> str:
-    """The path as a pattern that only itself matches."""
-    return re.sub(r"[*?[]", r"[\g<0>]", path)
-
-
 def _view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[str], schema: pa.Schema) -> None:
     columns = ", ".join(f'"{column}"' for column in schema.names)
     if paths:
-        source = f"read_parquet({_list(paths)}, hive_partitioning = false)"
+        source = relation(paths)
     else:
         connection.register(f"empty_{name}", schema.empty_table())
         source = f"empty_{name}"
@@ -136,12 +127,11 @@ def _events(connection: duckdb.DuckDBPyConnection, store: Store, days: dict[str,
         }
     )
     connection.register("event_hours", pairs)
-    source = f"read_parquet({_list(hours)}, filename = true, hive_partitioning = false) AS parsed"
+    source = f"{relation(hours, filename=True)} AS parsed"
     frozen = any(day.frozen for day in days.values())
     source = f"{source} SEMI JOIN event_hours USING (filename, hour)" if frozen else source
     if excluded:
-        rows = f"read_parquet({_list(excluded)}, hive_partitioning = false) AS excluded"
-        source = f'{source} ANTI JOIN {rows} USING (topic, "partition", "offset")'
+        source = f'{source} ANTI JOIN {relation(excluded)} AS excluded USING (topic, "partition", "offset")'
     connection.execute(f"CREATE VIEW events AS SELECT {kept} FROM {source}")
     return [*hours, *excluded]
 

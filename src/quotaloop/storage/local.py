@@ -70,6 +70,14 @@ class LocalStore:
         return self.path(path).read_bytes()
 
     @contextmanager
+    def on_disk(self, path: str) -> Iterator[Path]:
+        """The file where it lies."""
+        file = self.path(path)
+        if not file.is_file():
+            raise FileNotFoundError(path)
+        yield file
+
+    @contextmanager
     def create(self) -> Iterator[LocalPending]:
         """Begin a file in the folder of unnamed files."""
         folder = self.root / IN_THE_MAKING

@@ -1,8 +1,9 @@
-"""Parquet files of a store as tables."""
+"""Parquet files: as tables, and as something that DuckDB reads from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,3 +20,14 @@ def read_table(
     interpreter ends aborts the process.
     """
     return pq.read_table(pa.BufferReader(store.read(path)), columns=columns, schema=schema)
+
+
+def relation(paths: Iterable[str], *, filename: bool = False) -> str:
+    """SQL for the rows of exactly these files, of which there is at least one; they lie on this machine."""
+    listed = ", ".join("'" + verbatim(path).replace("'", "''") + "'" for path in paths)
+    return f"read_parquet([{listed}], filename = {str(filename).lower()}, hive_partitioning = false)"
+
+
+def verbatim(path: str) -> str:
+    """The path as a pattern that only itself matches."""
+    return re.sub(r"[*?[]", r"[\g<0>]", path)

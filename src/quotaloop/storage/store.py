@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 
@@ -47,6 +48,9 @@ class Store(Protocol):
 
     def read(self, path: str) -> bytes:
         """The whole file; raises ``FileNotFoundError``."""
+
+    def on_disk(self, path: str) -> AbstractContextManager[Path]:
+        """The file on a disk of this machine, as long as the context lasts; raises ``FileNotFoundError``."""
 
     def create(self) -> AbstractContextManager[Pending]:
         """Begin a file; what was not committed when the context ends is gone."""

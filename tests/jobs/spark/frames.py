@@ -1,4 +1,4 @@
-"""Frames of events as a build reads them, and rows as a person writes them."""
+"""Events as a build reads them, and rows as a person writes them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import json
 from datetime import date, datetime
 from typing import Any
 
+import duckdb
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+import pyarrow.compute as pc
 
+from jobs.spark.sql import Connection
+from quotaloop.marts.internal import EXCLUSIONS, INTERNAL_SCHEMAS
 from quotaloop.parsed.block import parse_block
 from quotaloop.raw.ranges import Range
 from quotaloop.raw.record import NO_TIME, encode_all
@@ -39,22 +42,36 @@ def table(*events: Event, topic: str = "t", partition: int = 0, start: int = 0) 
     return parsed.events
 
 
-def frame(spark: SparkSession, *tables: pa.Table) -> DataFrame:
-    """Parsed files as one frame."""
-    return spark.createDataFrame(pa.concat_tables(tables))
+def opened(*tables: pa.Table) -> Connection:
+    """Parsed files as the views that tasks have, with nothing excluded."""
+    db = duckdb.connect()
+    db.execute("SET TimeZone = 'UTC'")
+    db.register("parsed", pa.concat_tables(tables))
+    db.register("excluded", INTERNAL_SCHEMAS[EXCLUSIONS].empty_table())
+    for name in ("accepted", "rated", "reaching"):
+        db.execute(f"CREATE VIEW {name} AS FROM parsed")
+    return db
 
 
-def of(spark: SparkSession, *events: Event) -> DataFrame:
-    """Events as a frame."""
-    return frame(spark, table(*events))
+def of(*events: Event) -> Connection:
+    """Events as views."""
+    return opened(table(*events))
 
 
-def rows(found: DataFrame, *columns: str) -> list[tuple[Any, ...]]:
+def made(db: Connection, name: str) -> pa.Table:
+    """A table that a transform made."""
+    return db.table(name).to_arrow_table()
+
+
+def rows(found: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
     """Rows in order; hours as their number in the day, minutes as ``hh:mm``, dates as the day of the month."""
-    picked = found.select(*columns) if columns else found
-    return sorted(
-        (tuple(_shown(name, value) for name, value in row.items()) for row in picked.toArrow().to_pylist()), key=repr
-    )
+    picked = found.select(columns) if columns else found
+    return sorted((tuple(_shown(name, value) for name, value in row.items()) for row in picked.to_pylist()), key=repr)
+
+
+def where(found: pa.Table, column: str, value: str, *dropped: str) -> pa.Table:
+    """Rows with a value in a column, without that column and others."""
+    return found.filter(pc.equal(found[column], value)).drop_columns([column, *dropped])
 
 
 def _shown(name: str, value: Any) -> Any:

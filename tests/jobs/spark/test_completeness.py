@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import SparkSession
 
-from jobs.spark.completeness import Rewritten, Run, Seen, completeness, count_boot
+from jobs.spark.completeness import Rewritten, Run, Seen, completeness, count_boot, owned_runs
 from jobs.spark.transforms.stamp_runs import prior_stamps, stamp_runs
 from quotaloop.marts.tables import COMPLETENESS_HOURLY
-from tests.jobs.spark.frames import DAY, HOUR, Event, event, frame, table
+from tests.jobs.spark.frames import DAY, HOUR, Event, event, opened, table
 
 B, C = ("h", "b"), ("h", "c")
 
@@ -48,25 +48,21 @@ def stamped(seq: int, ts: int, boot: str = "b", copy: int = 0, **fields: Any) ->
 
 
 def count(
-    spark: SparkSession,
     *files: pa.Table,
     boots: frozenset[tuple[str, str]],
-    before: list[tuple[Any, ...]] | None = None,
+    before: Sequence[tuple[Any, ...]] = (),
     always: tuple[int, ...] = (),
 ) -> Rewritten:
     """``before`` are rows with hours as numbers; so is ``always``."""
-    events = frame(spark, *files)
-    old = None
-    if before is not None:
-        names = COMPLETENESS_HOURLY.schema.names
-        found = [dict(zip(names, (DAY + hour * HOUR, *rest), strict=True)) for hour, *rest in before]
-        old = spark.createDataFrame(pa.Table.from_pylist(found, schema=COMPLETENESS_HOURLY.schema))
+    events = opened(*files)
+    names = COMPLETENESS_HOURLY.schema.names
+    found = [dict(zip(names, (DAY + hour * HOUR, *rest), strict=True)) for hour, *rest in before]
     return completeness(
         runs=stamp_runs(events),
         prior=prior_stamps(events),
-        events=lambda: events,
+        owned=lambda boot: owned_runs(events, boot),
         boots=boots,
-        before=old,
+        before=pa.Table.from_pylist(found, schema=COMPLETENESS_HOURLY.schema),
         always=frozenset(DAY + hour * HOUR for hour in always),
     )
 
@@ -77,35 +73,35 @@ def plain(found: Rewritten) -> list[tuple[Any, ...]]:
     return sorted(((int(hour.timestamp() * 1000) - DAY) // HOUR, *rest) for hour, _, *rest in rows)
 
 
-def test_a_stamp_seen_in_two_hours_belongs_to_the_first_by_place(spark: SparkSession) -> None:
+def test_a_stamp_seen_in_two_hours_belongs_to_the_first_by_place() -> None:
     early, late = stamped(1, 0), stamped(1, HOUR, copy=1)
     both = {"boots": frozenset({B}), "always": (0, 1)}
-    assert plain(count(spark, table(early, late), **both)) == [
+    assert plain(count(table(early, late), **both)) == [
         (0, "b", 1, 1, 1, 1, 0, 0),
         (1, "b", 1, 1, 0, 0, 0, 1),
     ]
-    assert plain(count(spark, table(early, topic="z"), table(late, topic="y"), **both)) == [
+    assert plain(count(table(early, topic="z"), table(late, topic="y"), **both)) == [
         (0, "b", 1, 1, 0, 0, 0, 1),
         (1, "b", 1, 1, 1, 1, 0, 0),
     ]
 
 
-def test_a_boot_does_not_speak_of_itself(spark: SparkSession) -> None:
+def test_a_boot_does_not_speak_of_itself() -> None:
     events = table(stamped(1, 0, prev_boot="b", prev_seq=9))
-    assert plain(count(spark, events, boots=frozenset({B}), always=(0,))) == [(0, "b", 1, 1, 1, 1, 0, 0)]
+    assert plain(count(events, boots=frozenset({B}), always=(0,))) == [(0, "b", 1, 1, 1, 1, 0, 0)]
 
 
-def test_an_hour_is_written_again_if_a_row_changed_or_it_has_new_events(spark: SparkSession) -> None:
+def test_an_hour_is_written_again_if_a_row_changed_or_it_has_new_events() -> None:
     """A new event of hour 2 fills the hole that hour 0 had; hour 1 is as it was, and stays where it is."""
     events = table(stamped(1, 0), stamped(2, 2 * HOUR), stamped(3, HOUR))
     before = [(0, "h", "b", 1, 1, 2, 1, 1, 0), (1, "h", "b", 3, 3, 1, 1, 0, 0), (0, "h", "c", 1, 9, 9, 9, 0, 0)]
-    found = count(spark, events, boots=frozenset({B}), before=before, always=(2,))
+    found = count(events, boots=frozenset({B}), before=before, always=(2,))
     assert found.hours == {DAY, DAY + 2 * HOUR}
     assert plain(found) == [(0, "b", 1, 1, 1, 1, 0, 0), (0, "c", 1, 9, 9, 9, 0, 0), (2, "b", 2, 2, 1, 1, 0, 0)]
 
 
-def test_an_hour_whose_row_is_gone_is_written_again_without_it(spark: SparkSession) -> None:
+def test_an_hour_whose_row_is_gone_is_written_again_without_it() -> None:
     before = [(0, "h", "b", 1, 1, 1, 1, 0, 0), (1, "h", "b", 2, 2, 1, 1, 0, 0), (1, "h", "c", 1, 1, 1, 1, 0, 0)]
-    found = count(spark, table(stamped(1, 0)), boots=frozenset({B}), before=before)
+    found = count(table(stamped(1, 0)), boots=frozenset({B}), before=before)
     assert found.hours == {DAY + HOUR}
     assert plain(found) == [(1, "c", 1, 1, 1, 1, 0, 0)]

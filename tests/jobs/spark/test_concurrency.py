@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
-from pyspark.sql import SparkSession
-
 from jobs.spark.transforms.concurrency import concurrency
-from tests.jobs.spark.frames import HOUR, Event, denied, event, of, rows
+from tests.jobs.spark.frames import DAY, HOUR, Event, denied, event, of, rows
 
 
-def peaks(spark: SparkSession, *events: Event) -> list[tuple[object, ...]]:
-    return rows(concurrency(of(spark, *events)), "hour", "tenant", "peak")
+def peaks(*events: Event) -> list[tuple[object, ...]]:
+    hours = [DAY + hour * HOUR for hour in range(3)]
+    return rows(concurrency(of(*events), hours), "hour", "tenant", "peak")
 
 
-def test_what_ends_as_another_begins_is_not_in_flight_with_it(spark: SparkSession) -> None:
-    assert peaks(spark, event("a", 0, duration_ms=10), event("b", 10, duration_ms=10)) == [(0, "a", 1)]
-    assert peaks(spark, event("a", 0, duration_ms=10.001), event("b", 10, duration_ms=10)) == [(0, "a", 2)]
+def test_what_ends_as_another_begins_is_not_in_flight_with_it() -> None:
+    assert peaks(event("a", 0, duration_ms=10), event("b", 10, duration_ms=10)) == [(0, "a", 1)]
+    assert peaks(event("a", 0, duration_ms=10.001), event("b", 10, duration_ms=10)) == [(0, "a", 2)]
 
 
-def test_a_request_of_no_duration_is_in_flight_for_a_microsecond(spark: SparkSession) -> None:
+def test_a_request_of_no_duration_is_in_flight_for_a_microsecond() -> None:
     events = (event("a", 5, duration_ms=0), event("b", 5, duration_ms=0), event("c", 0, duration_ms=5))
-    assert peaks(spark, *events) == [(0, "a", 2)]
+    assert peaks(*events) == [(0, "a", 2)]
 
 
-def test_a_request_counts_in_every_hour_that_it_reaches_into_and_no_further(spark: SparkSession) -> None:
-    assert peaks(spark, event("a", HOUR - 1, duration_ms=HOUR + 1)) == [(0, "a", 1), (1, "a", 1)]
-    assert peaks(spark, event("a", HOUR - 1, duration_ms=HOUR + 1.001)) == [(0, "a", 1), (1, "a", 1), (2, "a", 1)]
+def test_a_request_counts_in_every_hour_that_it_reaches_into_and_no_further() -> None:
+    assert peaks(event("a", HOUR - 1, duration_ms=HOUR + 1)) == [(0, "a", 1), (1, "a", 1)]
+    assert peaks(event("a", HOUR - 1, duration_ms=HOUR + 1.001)) == [(0, "a", 1), (1, "a", 1), (2, "a", 1)]
 
 
-def test_those_still_in_flight_are_there_when_the_next_hour_begins(spark: SparkSession) -> None:
+def test_those_still_in_flight_are_there_when_the_next_hour_begins() -> None:
     long = [event(f"long-{n}", HOUR - 10 - n, duration_ms=HOUR) for n in range(3)]
-    assert peaks(spark, *long, event("e", HOUR, duration_ms=1)) == [(0, "a", 3), (1, "a", 4)]
+    assert peaks(*long, event("e", HOUR, duration_ms=1)) == [(0, "a", 3), (1, "a", 4)]
 
 
-def test_denied_requests_were_never_in_flight(spark: SparkSession) -> None:
-    assert peaks(spark, denied("d", 0, duration_ms=50), event("e", 0, status=500)) == [(0, "a", 1)]
+def test_denied_requests_were_never_in_flight() -> None:
+    assert peaks(denied("d", 0, duration_ms=50), event("e", 0, status=500)) == [(0, "a", 1)]
 
 
-def test_tenants_are_apart(spark: SparkSession) -> None:
+def test_tenants_are_apart() -> None:
     events = [event(f"{tenant}{n}", 0, tenant=tenant, duration_ms=5) for tenant in ("7", "007") for n in range(2)]
-    assert peaks(spark, *events, event("x", 0, tenant="7")) == [(0, "007", 2), (0, "7", 3)]
+    assert peaks(*events, event("x", 0, tenant="7")) == [(0, "007", 2), (0, "7", 3)]
+
+
+def test_hours_that_are_not_asked_for_are_left_out() -> None:
+    flight = of(event("a", HOUR - 1, duration_ms=2 * HOUR))
+    assert rows(concurrency(flight, [DAY + HOUR])) == [(1, "a", 1)]
+    assert rows(concurrency(flight, [DAY + 5 * HOUR])) == []

@@ -1,0 +1,48 @@
+"""The events of some hours as views of a connection, over the units that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from jobs.spark.sql import Connection, connect, in_hours
+from quotaloop.marts.internal import EXCLUSIONS, INTERNAL_SCHEMAS
+from quotaloop.storage.parquet import relation
+from quotaloop.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class EventFiles:
+    """Files of a store that hold the events of some hours: of parsed events, and of those that are not accepted."""
+
+    units: tuple[str, ...]
+    exclusions: tuple[str, ...] = ()
+
+
+@contextmanager
+def opened(store: Store, files: EventFiles) -> Iterator[Connection]:
+    """A connection with the views ``units`` and ``excluded``: all rows of the files, whatever their hour."""
+    with connect() as db, ExitStack() as stack:
+        db.execute(f"CREATE VIEW units AS FROM {relation(_on_disk(store, files.units, stack))}")
+        if files.exclusions:
+            db.execute(f"CREATE VIEW excluded AS FROM {relation(_on_disk(store, files.exclusions, stack))}")
+        else:
+            db.register("excluded", INTERNAL_SCHEMAS[EXCLUSIONS].empty_table())
+        yield db
+
+
+def view_parsed(db: Connection, hours: Collection[int]) -> None:
+    """Make the view ``parsed``: all events of these hours (epoch ms)."""
+    db.execute(f"CREATE VIEW parsed AS FROM units WHERE {in_hours(hours)}")
+
+
+def view_once(db: Connection, name: str, hours: Collection[int]) -> None:
+    """Make a view: the events of these hours (epoch ms), each once."""
+    db.execute(f"""
+        CREATE VIEW {name} AS FROM (FROM units WHERE {in_hours(hours)})
+        ANTI JOIN excluded USING (topic, "partition", "offset")""")
+
+
+def _on_disk(store: Store, paths: Sequence[str], stack: ExitStack) -> list[str]:
+    return [str(stack.enter_context(store.on_disk(path))) for path in paths]

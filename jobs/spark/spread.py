@@ -1,0 +1,62 @@
+"""Work spread over the tasks of a Spark session."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TypeVar
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_LOOK_EVERY_S = 0.5
+
+
+def spread(
+    spark: SparkSession,
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    done: Callable[[int], None] = lambda _: None,
+) -> list[Result]:
+    """What ``work`` makes of each item, in the order of the items; every item is a task of its own.
+
+    Items, results and ``work`` have to be picklable. ``done`` hears now and then how many more tasks are through.
+    """
+    if not items:
+        return []
+    numbers = spark.range(len(items), numPartitions=len(items))
+    frame = numbers.mapInArrow(_task(work, items), "number long, result binary")
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        running = pool.submit(frame.collect)
+        told = 0
+        while wait([running], timeout=_LOOK_EVERY_S).not_done:
+            completed = max(told, min(_completed_tasks(spark), len(items)))
+            done(completed - told)
+            told = completed
+        rows = running.result()
+    done(len(items) - told)
+    results = {row.number: pickle.loads(row.result) for row in rows}
+    return [results[number] for number in range(len(items))]
+
+
+def _completed_tasks(spark: SparkSession) -> int:
+    tracker = spark.sparkContext.statusTracker()
+    stages = (tracker.getStageInfo(number) for number in tracker.getActiveStageIds())
+    return max((stage.numCompletedTasks for stage in stages if stage is not None), default=0)
+
+
+def _task(
+    work: Callable[[Item], Result], items: Sequence[Item]
+) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+        for batch in batches:
+            for number in batch.column(0).to_pylist():
+                made = pickle.dumps(work(items[number]))
+                yield pa.RecordBatch.from_pydict({"number": pa.array([number]), "result": pa.array([made])})
+
+    return run
