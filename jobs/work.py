@@ -25,8 +25,6 @@ from quotaloop.version import fingerprint
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_BRIEF = 200_000  # lines
-
 
 @dataclass
 class Work:
@@ -129,7 +127,5 @@ class Work:
         """The run's session, opened when it is first needed."""
         from jobs.spark.runtime import session  # a run that finds nothing to do never loads Spark
 
-        todo = self.ranges if self.base is None else self.new_ranges
-        lines = sum(item.end - item.start for item in todo)
-        with session(self.settings, brief=lines < _BRIEF) as spark:
+        with session(self.settings) as spark:
             yield spark

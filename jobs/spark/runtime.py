@@ -19,9 +19,11 @@ _SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
+    # Blocks of lines come and go: without these the C library gives their memory back and fetches it anew each time.
+    "spark.executorEnv.MALLOC_MMAP_THRESHOLD_": "1073741824",
+    "spark.executorEnv.MALLOC_TRIM_THRESHOLD_": "1073741824",
 }
 _LOCAL = {
-    "spark.sql.shuffle.partitions": "8",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
 }
@@ -29,10 +31,8 @@ _LOGGING = Path(__file__).with_name("log4j2.properties")
 
 
 @contextmanager
-def session(settings: Settings, name: str = "quotaloop", *, brief: bool = False) -> Iterator[SparkSession]:
+def session(settings: Settings, name: str = "quotaloop") -> Iterator[SparkSession]:
     """A session on the master of the settings, stopped at the end; one that is running already is used and left alone.
-
-    A ``brief`` one is for so little work that Java's second compiler would cost more than it saves.
 
     Raises ``ServiceUnreachable`` where there is no Java.
     """
@@ -40,18 +40,18 @@ def session(settings: Settings, name: str = "quotaloop", *, brief: bool = False)
     if running is not None:
         yield running
         return
-    spark = _open(settings, name, brief)
+    spark = _open(settings, name)
     try:
         yield spark
     finally:
         spark.stop()
 
 
-def _open(settings: Settings, name: str, brief: bool) -> SparkSession:
+def _open(settings: Settings, name: str) -> SparkSession:
     if not os.environ.get("JAVA_HOME") and shutil.which("java") is None:
         raise ServiceUnreachable("Spark needs Java 17: install it (Debian: apt-get install openjdk-17-jre-headless)")
     builder = SparkSession.builder.appName(name)
-    for key, value in (_SETTINGS | _own_driver(settings, brief)).items():
+    for key, value in (_SETTINGS | _own_driver(settings)).items():
         builder = builder.config(key, value)
     spark: SparkSession = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
@@ -59,13 +59,13 @@ def _open(settings: Settings, name: str, brief: bool) -> SparkSession:
     return spark
 
 
-def _own_driver(settings: Settings, brief: bool) -> dict[str, str]:
+def _own_driver(settings: Settings) -> dict[str, str]:
     """What this process decides where it starts the driver itself; under ``spark-submit`` the submitter has decided."""
     if "PYSPARK_GATEWAY_PORT" in os.environ:
         return {}
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     options = {"spark.master": settings.spark_master, "spark.driver.memory": settings.spark_memory}
-    java = ["-XX:TieredStopAtLevel=1"] if brief else []
+    java = ["-XX:TieredStopAtLevel=1"]  # rows never pass through Java: its second compiler would cost, not save
     if _LOGGING.exists():
         java.append(f"-Dlog4j2.configurationFile=file:{_LOGGING}")
     options["spark.driver.extraJavaOptions"] = " ".join(java)

@@ -15,10 +15,11 @@ Connection = duckdb.DuckDBPyConnection
 
 @contextmanager
 def connect() -> Iterator[Connection]:
-    """A connection whose data goes to a temporary folder where it does not fit into memory."""
+    """A connection whose data goes to a temporary folder where it does not fit into 2 GB."""
     with tempfile.TemporaryDirectory(prefix="quotaloop-") as folder:
         settings: dict[str, str | bool | int | float | list[str]] = {
             "threads": 1,
+            "memory_limit": "2GB",
             "temp_directory": folder,
             "preserve_insertion_order": False,
             "autoinstall_known_extensions": False,

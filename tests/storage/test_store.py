@@ -57,6 +57,14 @@ def test_what_is_not_there_is_said_to_be_missing(store: Store) -> None:
     store.delete("none")
 
 
+def test_a_file_is_on_disk_for_programs_that_open_paths(store: Store) -> None:
+    store.write_if_absent("a/b", b"bytes")
+    with store.on_disk("a/b") as path:
+        assert path.read_bytes() == b"bytes"
+    with pytest.raises(FileNotFoundError), store.on_disk("a/c"):
+        pass
+
+
 def test_the_first_to_take_a_name_keeps_it(store: Store) -> None:
     assert store.write_if_absent("claim", b"first")
     assert not store.write_if_absent("claim", b"second")
@@ -164,6 +172,7 @@ def test_paths_out_of_the_store_are_refused_by_every_verb(store: Store, path: st
         lambda: list(store.files(path)),
         lambda: store.delete(path),
         lambda: store.uri(path),
+        lambda: store.on_disk(path).__enter__(),
     ]
     for verb in verbs:
         with pytest.raises(ValueError, match="not a path inside"):

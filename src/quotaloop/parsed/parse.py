@@ -96,7 +96,9 @@ class _Hashed:
 
 def _writer(sink: _Hashed, schema: pa.Schema) -> pq.ParquetWriter:
     names = [name for name in schema.names if name not in _PLAIN]
-    return pq.ParquetWriter(sink, schema, compression="zstd", compression_level=1, use_dictionary=names)
+    return pq.ParquetWriter(
+        sink, schema, compression="zstd", compression_level=1, use_dictionary=names, write_statistics=["hour"]
+    )
 
 
 def _observe(note: Note, events: pa.Table, sums: Counter[str]) -> None:
