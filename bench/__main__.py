@@ -41,7 +41,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--lines", type=int, default=LINES, help="default: %(default)s; growth also takes a quarter and four times that"
     )
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="runs of each side, in turn; default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="runs of each side, in turn, but for growth; default: %(default)s")
     parser.add_argument("--only", choices=[*MEASUREMENTS, GROWTH], help="one measurement; other rows stay")
     parser.add_argument("--render", action="store_true", help="measure nothing: write the page from the results again")
     options = parser.parse_args(arguments)
@@ -57,7 +57,7 @@ def _measured(options: argparse.Namespace) -> Results:
         began = time.monotonic()
         print(f"{name} ...", file=sys.stderr, flush=True)
         if name == GROWTH:
-            rows, stages = growth.measure(data, options.rounds)
+            rows, stages = growth.measure(data)
             results.stages.extend(stages)
         else:
             rows = MEASUREMENTS[name](data, options.rounds)

@@ -21,10 +21,12 @@ def parse_on_spark(
     late_bound_ms: int,
     done: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Make every unit that is listed, longest first; ``done`` hears now and then of the lines that are through."""
-    lines = sorted((unit.range.end - unit.range.start for unit in units), reverse=True)
+    """Make every unit that is listed, longest first.
+
+    ``done`` hears now and then of lines that are through, as if tasks ended in their order.
+    """
     ordered = sorted(units, key=lambda unit: unit.range.start - unit.range.end)
-    waiting = iter(lines)
+    waiting = iter([unit.range.end - unit.range.start for unit in ordered])
     spread(
         spark,
         _Parse(store_url, late_bound_ms),
@@ -38,5 +40,5 @@ class _Parse:
     store_url: str
     late_bound_ms: int
 
-    def __call__(self, unit: Unit) -> int:
-        return parse_unit(open_store(self.store_url), unit, late_bound_ms=self.late_bound_ms).lines
+    def __call__(self, unit: Unit) -> None:
+        parse_unit(open_store(self.store_url), unit, late_bound_ms=self.late_bound_ms)

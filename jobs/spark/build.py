@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
@@ -11,22 +12,25 @@ from pyspark.sql import SparkSession
 from jobs.spark import days as composing
 from jobs.spark import groups, ledger, overflow
 from jobs.spark.completeness import Boot, Run, completeness, owned_runs
-from jobs.spark.events import opened, view_once
+from jobs.spark.events import EventFiles, opened, view_once
 from jobs.spark.inputs import Inputs
 from jobs.spark.sources import Sources
 from jobs.spark.spread import spread
 from jobs.spark.sql import Connection
-from jobs.spark.tasks import Aggregate, Exclude, Made, Merge, Share, Target
+from jobs.spark.tasks import Aggregate, Exclude, Made, Merge, Parsed, Share, Target
 from quotaloop import faults
 from quotaloop.marts import tables
 from quotaloop.marts.candidate import Candidate
-from quotaloop.marts.internal import PRIOR_STAMPS, STAMP_RUNS
-from quotaloop.marts.plan import events_by_hour, holding, hours_of_boots, reaching_into
-from quotaloop.marts.release import Day
+from quotaloop.marts.internal import EXCLUSIONS, PRIOR_STAMPS, STAMP_RUNS
+from quotaloop.marts.plan import hours_of_boots, index
+from quotaloop.marts.release import Day, FileEntry
+from quotaloop.parsed.unit import Unit
 from quotaloop.progress import Progress
 from quotaloop.storage.store import Store
 
 _EVENTS_OF_A_TASK = 500_000  # neighbouring hours share a task up to here; an hour is never split
+_WORTH_A_TASK = 20_000
+_HOURS_OF_A_TASK = 200
 
 
 def build(spark: SparkSession, store: Store, inputs: Inputs, progress: Progress) -> Candidate:
@@ -42,14 +46,14 @@ class _Build:
         self.spark, self.store, self.inputs, self.progress = spark, store, inputs, progress
         self.frozen = inputs.frozen
         self.touched = inputs.touched
-        self.events = events_by_hour(inputs.notes)
-        self.target = Target(store.url, inputs.revision)
+        self.index = index(inputs.notes)
+        self.target = Target(store.url, inputs.revision, inputs.settings.task_memory)
         self.sources = Sources(store, inputs, self.touched.events)
         self.sources.replaced[tables.RATE_LIMIT_USAGE.name] = self.touched.rates
 
     def candidate(self) -> Candidate:
         self._exclude()
-        overflow.check(self.inputs.notes.values(), self._accepted)
+        overflow.check(self.inputs.notes.values(), partial(self._accepted, self.touched.events))
         outcomes = [row for made in self._aggregate() for row in made.outcomes]
         self._completeness()
         for table in tables.HOURLY:
@@ -68,23 +72,21 @@ class _Build:
             new=self.inputs.new,
             emit=sorted(emit),
             read=sorted(read),
-            sources=sorted({*holding(self.inputs.notes, read), *self.inputs.new}),
+            sources=sorted({*self.index.holding(read), *self.inputs.new}),
             days=days,
             ledger=ledger.write(self.store, self.inputs, days, self.frozen),
         )
 
     def _exclude(self) -> None:
         self.progress.note("which lines repeat one another")
-        nothing: frozenset[int] = frozenset()
-        shares = [
-            Share(hours, nothing, nothing, self.sources.parsed(hours)) for hours in self._shares(self.touched.events)
-        ]
+        shares = [Parsed(hours, self._units(hours)) for hours in self._shares(self.touched.events)]
         self._add(spread(self.spark, Exclude(self.target), shares))
 
     def _aggregate(self) -> list[Made]:
         self.progress.note("tables of the hours")
-        shares = [self._share(hours) for hours in self._shares(self.touched.rates)]
-        waiting = iter([sum(self.events[hour] for hour in share.events) for share in shares])
+        exclusions = self._exclusions()
+        shares = [self._share(hours, exclusions) for hours in self._shares(self.touched.rates)]
+        waiting = iter([sum(self.index.events.get(hour, 0) for hour in share.events) for share in shares])
 
         def done(tasks: int) -> None:
             self.progress.advance(sum(next(waiting) for _ in range(tasks)))
@@ -93,22 +95,41 @@ class _Build:
         self._add(made)
         return made
 
-    def _share(self, hours: frozenset[int]) -> Share:
-        reaching = reaching_into(self.inputs.notes, hours) - self.frozen
-        return Share(hours & self.touched.events, hours, reaching, self.sources.accepted(reaching))
+    def _share(self, hours: frozenset[int], exclusions: Mapping[int, list[FileEntry]]) -> Share:
+        reaching = self.index.reaching_into(hours) - self.frozen
+        return Share(hours & self.touched.events, hours, reaching, self._files(reaching, exclusions))
 
-    def _shares(self, hours: Iterable[int]) -> Iterator[frozenset[int]]:
-        """Neighbouring hours together, up to the events of a task."""
+    def _shares(self, hours: frozenset[int]) -> Iterator[frozenset[int]]:
+        """Neighbouring hours together, up to the events of a task and so that no core is idle."""
+        cores = self.spark.sparkContext.defaultParallelism
+        total = sum(self.index.events.get(hour, 0) for hour in hours)
+        most = min(_EVENTS_OF_A_TASK, max(_WORTH_A_TASK, total // (2 * cores)))
         share: list[int] = []
         events = 0
         for hour in sorted(hours):
-            if share and events + self.events[hour] > _EVENTS_OF_A_TASK:
+            more = self.index.events.get(hour, 0)
+            if share and (events + more > most or len(share) == _HOURS_OF_A_TASK):
                 yield frozenset(share)
                 share, events = [], 0
             share.append(hour)
-            events += self.events[hour]
+            events += more
         if share:
             yield frozenset(share)
+
+    def _units(self, hours: Iterable[int]) -> tuple[str, ...]:
+        return tuple(Unit(item, self.inputs.fingerprint).events_path for item in self.index.holding(hours))
+
+    def _exclusions(self) -> dict[int, list[FileEntry]]:
+        """Files of exclusions by hour; each has one."""
+        found: dict[int, list[FileEntry]] = {}
+        for entry in self.sources.entries(EXCLUSIONS):
+            found.setdefault(entry.hours[0], []).append(entry)
+        return found
+
+    def _files(self, hours: frozenset[int], exclusions: Mapping[int, list[FileEntry]]) -> EventFiles:
+        """What holds the events of these hours, and what is excluded of them."""
+        excluded = self.sources.checked(entry for hour in sorted(hours) for entry in exclusions.get(hour, ()))
+        return EventFiles(self._units(hours), tuple(excluded))
 
     def _add(self, made: Iterable[Made]) -> None:
         for one in made:
@@ -116,11 +137,10 @@ class _Build:
                 self.sources.add(name, entries)
 
     @contextmanager
-    def _accepted(self, hours: frozenset[int] | None = None) -> Iterator[Connection]:
-        """``accepted`` of these hours, or of all that have new events, on the driver."""
-        wanted = self.touched.events if hours is None else hours
-        with opened(self.store, self.sources.accepted(wanted)) as db:
-            view_once(db, "accepted", wanted)
+    def _accepted(self, hours: frozenset[int]) -> Iterator[Connection]:
+        """``accepted`` of these hours, on the driver."""
+        with opened(self.store, self._files(hours, self._exclusions()), self.target.memory) as db:
+            view_once(db, "accepted", hours)
             yield db
 
     def _completeness(self) -> None:
@@ -130,7 +150,8 @@ class _Build:
         hours = hours_of_boots(self.inputs.notes, self.touched.boots) - self.frozen
 
         def owned(boot: Boot) -> list[Run]:
-            with self._accepted(hours) as db:
+            own = hours_of_boots(self.inputs.notes, frozenset({boot})) - self.frozen
+            with self._accepted(own) as db:
                 return owned_runs(db, boot)
 
         rows = completeness(
@@ -170,4 +191,4 @@ class _Build:
             (host, prior) for note in notes.values() for host, _, hour, prior, _ in note.prior if hour in emit
         )
         neighbours = hours_of_boots(notes, boots | claimed)
-        return (emit | reaching_into(notes, emit) | neighbours) - self.frozen
+        return (emit | self.index.reaching_into(emit) | neighbours) - self.frozen

@@ -154,7 +154,7 @@ def _overlap(runs: list[Run]) -> bool:
 
 def _plain(table: pa.Table) -> pa.Table:
     """Hours as epoch ms."""
-    millis = table["hour"].cast(TIME).cast(pa.int64())
+    millis = table["hour"].cast(pa.int64())
     return table.set_column(table.column_names.index("hour"), "hour", millis)
 
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from jobs.spark.sql import Connection, connect, in_hours
+from quotaloop.events.columns import EVENTS_SCHEMA
 from quotaloop.marts.internal import EXCLUSIONS, INTERNAL_SCHEMAS
 from quotaloop.storage.parquet import relation
 from quotaloop.storage.store import Store
@@ -21,14 +22,18 @@ class EventFiles:
 
 
 @contextmanager
-def opened(store: Store, files: EventFiles) -> Iterator[Connection]:
+def opened(store: Store, files: EventFiles, memory: str) -> Iterator[Connection]:
     """A connection with the views ``units`` and ``excluded``: all rows of the files, whatever their hour."""
-    with connect() as db, ExitStack() as stack:
-        db.execute(f"CREATE VIEW units AS FROM {relation(_on_disk(store, files.units, stack))}")
-        if files.exclusions:
-            db.execute(f"CREATE VIEW excluded AS FROM {relation(_on_disk(store, files.exclusions, stack))}")
-        else:
-            db.register("excluded", INTERNAL_SCHEMAS[EXCLUSIONS].empty_table())
+    views = (
+        ("units", files.units, EVENTS_SCHEMA),
+        ("excluded", files.exclusions, INTERNAL_SCHEMAS[EXCLUSIONS]),
+    )
+    with connect(memory) as db, ExitStack() as stack:
+        for name, paths, schema in views:
+            if paths:
+                db.execute(f"CREATE VIEW {name} AS FROM {relation(_on_disk(store, paths, stack))}")
+            else:
+                db.register(name, schema.empty_table())
         yield db
 
 

@@ -49,8 +49,13 @@ def write_rows(store: Store, table: pa.Table, *, folder: str, revision: str, mom
 
 
 def pieces(rows: pa.Table, most: int) -> Iterator[tuple[int, int, pa.Table]]:
-    """Consecutive rows of one hour or date, at most ``most`` of them: its epoch ms, a number, the rows."""
+    """Rows of one hour or date, at most ``most`` of them: its epoch ms, a number, the rows.
+
+    Raises ``ValueError`` where rows of one hour do not lie together.
+    """
     moments = pc.run_end_encode(_moments(rows.column(0)), run_end_type=pa.int64())
+    if len(pc.unique(moments.values)) != len(moments.values):
+        raise ValueError("rows are not in the order of their hours")
     begin = 0
     for moment, end in zip(moments.values.to_pylist(), moments.run_ends.to_pylist(), strict=True):
         for part, start in enumerate(range(begin, end, most)):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from quotaloop.marts.plan import Touched, events_by_hour, touched
+from quotaloop.marts.plan import Touched, index, touched
 from quotaloop.marts.release import Day, Release
 from quotaloop.parsed.unit import Note
 from quotaloop.raw.ranges import Range
@@ -47,5 +47,5 @@ class Inputs:
     @property
     def touched_events(self) -> int:
         """How many parsed events a build goes through."""
-        events = events_by_hour(self.notes)
-        return sum(events[hour] for hour in self.touched.events)
+        events = index(self.notes).events
+        return sum(events.get(hour, 0) for hour in self.touched.events)

@@ -16,7 +16,6 @@ from quotaloop.errors import ServiceUnreachable
 from quotaloop.settings import Settings
 
 _SETTINGS = {
-    "spark.sql.session.timeZone": "UTC",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     # Blocks of lines come and go: without these the C library gives their memory back and fetches it anew each time.

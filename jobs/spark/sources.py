@@ -1,21 +1,18 @@
-"""What a build reads: units of parsed events, and the tables as they stand while it writes them."""
+"""The tables as they stand while a build writes them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.spark.events import EventFiles
 from jobs.spark.inputs import Inputs
 from quotaloop.events.columns import TIME
 from quotaloop.marts import tables
 from quotaloop.marts.integrity import check_file
-from quotaloop.marts.internal import EXCLUSIONS, INTERNAL_SCHEMAS
-from quotaloop.marts.plan import holding
+from quotaloop.marts.internal import INTERNAL_SCHEMAS
 from quotaloop.marts.release import FileEntry
-from quotaloop.parsed.unit import Unit
 from quotaloop.storage.parquet import read_table
 from quotaloop.storage.store import Store
 
@@ -34,24 +31,14 @@ class Sources:
 
     def add(self, name: str, entries: Iterable[FileEntry]) -> None:
         """Files written now; they were hashed as they were written."""
-        known = self.written.setdefault(name, [])
-        known.extend(entries)
-        known.sort(key=lambda entry: entry.path)
-        self._sound.update(known)
-
-    def parsed(self, hours: frozenset[int]) -> EventFiles:
-        """The units that hold events of these hours."""
-        units = (Unit(item, self._inputs.fingerprint) for item in holding(self._inputs.notes, hours))
-        return EventFiles(tuple(unit.events_path for unit in units))
-
-    def accepted(self, hours: frozenset[int]) -> EventFiles:
-        """The units, and what of these hours is excluded."""
-        return EventFiles(self.parsed(hours).units, tuple(self.checked(self._holding(EXCLUSIONS, hours))))
+        new = list(entries)
+        self.written.setdefault(name, []).extend(new)
+        self._sound.update(new)
 
     def table(self, name: str, hours: frozenset[int]) -> pa.Table:
         """Rows of these hours."""
         schema = schema_of(name)
-        paths = self.checked(self._holding(name, hours))
+        paths = self.checked(entry for entry in self.entries(name) if not hours.isdisjoint(entry.hours))
         rows = pa.concat_tables(
             [schema.empty_table(), *(read_table(self._store, path, schema=schema) for path in paths)]
         )
@@ -68,7 +55,7 @@ class Sources:
         return paths
 
     def entries(self, name: str) -> list[FileEntry]:
-        """The files of an hourly table, as far as it is written."""
+        """The files of an hourly table, as far as it is written, in the order of their hours."""
         replaced = self.replaced.get(name, self._others)
         kept = [
             entry
@@ -76,11 +63,7 @@ class Sources:
             for entry in day.tables.get(name, ())
             if entry.hours and replaced.isdisjoint(entry.hours)
         ]
-        return kept + self.written.get(name, [])
-
-    def _holding(self, name: str, hours: Collection[int]) -> list[FileEntry]:
-        wanted = frozenset(hours)
-        return [entry for entry in self.entries(name) if not wanted.isdisjoint(entry.hours)]
+        return sorted(kept + self.written.get(name, []), key=lambda entry: (entry.hours, entry.path))
 
 
 def schema_of(name: str) -> pa.Schema:

@@ -25,12 +25,13 @@ def spread(
 ) -> list[Result]:
     """What ``work`` makes of each item, in the order of the items; every item is a task of its own.
 
-    Items, results and ``work`` have to be picklable. ``done`` hears now and then how many more tasks are through.
+    ``work``, items and results are pickled. ``done`` hears now and then how many more tasks are through.
     """
     if not items:
         return []
     numbers = spark.range(len(items), numPartitions=len(items))
-    frame = numbers.mapInArrow(_task(work, items), "number long, result binary")
+    packed = [pickle.dumps(item) for item in items]  # a task unpacks only its own
+    frame = numbers.mapInArrow(_task(work, packed), "number long, result binary")
     with ThreadPoolExecutor(max_workers=1) as pool:
         running = pool.submit(frame.collect)
         told = 0
@@ -51,12 +52,12 @@ def _completed_tasks(spark: SparkSession) -> int:
 
 
 def _task(
-    work: Callable[[Item], Result], items: Sequence[Item]
+    work: Callable[[Item], Result], packed: Sequence[bytes]
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
     def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         for batch in batches:
             for number in batch.column(0).to_pylist():
-                made = pickle.dumps(work(items[number]))
+                made = pickle.dumps(work(pickle.loads(packed[number])))
                 yield pa.RecordBatch.from_pydict({"number": pa.array([number]), "result": pa.array([made])})
 
     return run

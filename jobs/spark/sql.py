@@ -1,4 +1,4 @@
-"""DuckDB inside a task: one thread, nothing but the files that it is given."""
+"""DuckDB as a build uses it: one thread, bounded memory, no extension from outside."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Connection = duckdb.DuckDBPyConnection
 
 
 @contextmanager
-def connect() -> Iterator[Connection]:
-    """A connection whose data goes to a temporary folder where it does not fit into 2 GB."""
+def connect(memory: str) -> Iterator[Connection]:
+    """A connection whose data goes to a temporary folder where it does not fit into ``memory`` (such as ``2GB``)."""
     with tempfile.TemporaryDirectory(prefix="quotaloop-") as folder:
         settings: dict[str, str | bool | int | float | list[str]] = {
             "threads": 1,
-            "memory_limit": "2GB",
+            "memory_limit": memory,
             "temp_directory": folder,
             "preserve_insertion_order": False,
             "autoinstall_known_extensions": False,

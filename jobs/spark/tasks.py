@@ -1,4 +1,4 @@
-"""What the tasks of a build do, each for a few neighbouring hours or for one date."""
+"""What the tasks of a build do, each for some hours or for one date."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class Target:
 
     store_url: str
     revision: str
+    memory: str  # that DuckDB may take
 
     @property
     def store(self) -> Store:
@@ -44,6 +45,14 @@ class Target:
     def write(self, name: str, rows: pa.Table, hours: frozenset[int] | None = None) -> list[FileEntry]:
         """Write a table's rows; with ``hours`` (epoch ms) only those of them."""
         return write_table(self.store, rows, folder=name, revision=self.revision, hours=hours)
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """Hours (epoch ms) and the units that hold them."""
+
+    hours: frozenset[int]
+    units: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +79,13 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Exclude:
-    """Find which events of a share's ``events`` are not accepted."""
+    """Find which events of some hours are not accepted."""
 
     target: Target
 
-    def __call__(self, share: Share) -> Made:
-        with opened(self.target.store, share.files) as db:
-            view_parsed(db, share.events)
+    def __call__(self, parsed: Parsed) -> Made:
+        with opened(self.target.store, EventFiles(parsed.units), self.target.memory) as db:
+            view_parsed(db, parsed.hours)
             return Made({internal.EXCLUSIONS: self.target.write(internal.EXCLUSIONS, exclusions(db))})
 
 
@@ -87,7 +96,7 @@ class Aggregate:
     target: Target
 
     def __call__(self, share: Share) -> Made:
-        with opened(self.target.store, share.files) as db:
+        with opened(self.target.store, share.files, self.target.memory) as db:
             view_once(db, "accepted", share.events)
             view_once(db, "rated", share.rates)
             view_once(db, "reaching", share.reaching)
@@ -128,7 +137,7 @@ class Merge:
     target: Target
 
     def __call__(self, files: Mapping[str, list[str]]) -> Made:
-        with connect() as db, ExitStack() as stack:
+        with connect(self.target.memory) as db, ExitStack() as stack:
             for name, paths in files.items():
                 on_disk = [str(stack.enter_context(self.target.store.on_disk(path))) for path in paths]
                 db.execute(f"CREATE VIEW {name} AS FROM {relation(on_disk)}")

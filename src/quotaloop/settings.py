@@ -57,7 +57,8 @@ class Settings:
     safe_capacity_concurrency: int = 4
     weights: str = ""
     spark_master: str = "local[*]"
-    spark_memory: str = "4g"
+    spark_memory: str = "1g"
+    task_memory: str = "2GB"
 
     def rows_only(self) -> dict[str, Any]:
         """The settings that touch rows; revisions are carried over only between equal ones."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quotaloop.marts.plan import holding, hours_of_boots, reaching_into, touched
+from quotaloop.marts.plan import hours_of_boots, index, touched
 from quotaloop.parsed.unit import Note
 from quotaloop.raw.ranges import Range
 from tests.marts.handmade import DAY, HOUR
@@ -77,21 +77,21 @@ def test_boots_of_a_touched_hour_and_those_they_speak_of_change() -> None:
 
 def test_hours_that_reach_into_another_hold_an_attempt_in_flight_there() -> None:
     notes = {OLD: note({1: 3, 2: 2, 4: 4}), NEW: note({22: MIDNIGHT, 3: 9})}
-    assert reaching_into(notes, hours(3)) == hours(1, 3)
-    assert reaching_into(notes, hours(4)) == hours(3, 4)
-    assert reaching_into(notes, hours(MIDNIGHT)) == hours(22)
-    assert reaching_into(notes, hours(10)) == reaching_into(notes, NONE) == NONE
+    assert index(notes).reaching_into(hours(3)) == hours(1, 3)
+    assert index(notes).reaching_into(hours(4)) == hours(3, 4)
+    assert index(notes).reaching_into(hours(MIDNIGHT)) == hours(22)
+    assert index(notes).reaching_into(hours(10)) == index(notes).reaching_into(NONE) == NONE
 
 
 def test_what_one_file_hides_another_shows() -> None:
-    assert reaching_into({OLD: note({1: 1}), NEW: note({1: 3})}, hours(3)) == hours(1)
+    assert index({OLD: note({1: 1}), NEW: note({1: 3})}).reaching_into(hours(3)) == hours(1)
 
 
 def test_ranges_that_hold_an_hour_are_found_in_order() -> None:
     notes = {NEW: note({5: 5}), item(0, "u"): note({5: 9, 6: 6}), OLD: note({4: 6, 6: 6}), item(20): note({})}
-    assert holding(notes, hours(6)) == [OLD, item(0, "u")]
-    assert holding(notes, hours(5, 6)) == [OLD, NEW, item(0, "u")]
-    assert holding(notes, hours(9)) == holding(notes, NONE) == []  # in flight there is not an event of it
+    assert index(notes).holding(hours(6)) == [OLD, item(0, "u")]
+    assert index(notes).holding(hours(5, 6)) == [OLD, NEW, item(0, "u")]
+    assert index(notes).holding(hours(9)) == index(notes).holding(NONE) == []  # in flight there is not an event of it
 
 
 def test_hours_of_a_boot_are_those_of_its_stamps_and_of_what_later_boots_say_of_it() -> None:

@@ -27,15 +27,16 @@ def concurrency(db: Connection, hours: Collection[int]) -> pa.Table:
         WITH flights AS (
             SELECT tenant, epoch_ms(ts) * 1000 AS start, epoch_ms(ts) * 1000 + greatest(duration_us, 1) AS stop
             FROM reaching WHERE outcome <> 'denied')
-        SELECT tenant, start, stop, unnest(range(start // {HOUR_US}, (stop - 1) // {HOUR_US} + 1)) AS hour
+        SELECT tenant, start, stop, unnest(range(
+            greatest(start, {first}) // {HOUR_US}, (least(stop, {last}) - 1) // {HOUR_US} + 1)) AS hour
         FROM flights WHERE stop > {first} AND start < {last}"""
-    pieces = db.sql(query).to_arrow_table().combine_chunks()
+    pieces = db.sql(query).to_arrow_table()
     wanted = pa.array(sorted(hour * 1000 // HOUR_US for hour in hours), pa.int64())
-    pieces = pieces.filter(pc.is_in(pieces["hour"], wanted)).combine_chunks()
+    pieces = pieces.filter(pc.is_in(pieces["hour"], wanted))
     if pieces.num_rows == 0:
         schema = pa.schema([("hour", TIME), ("tenant", pa.string()), ("peak", pa.int64())])
         return schema.empty_table()
-    tenants = pieces["tenant"].combine_chunks().dictionary_encode()
+    tenants = pieces["tenant"].dictionary_encode().combine_chunks()
     names, codes = tenants.dictionary, tenants.indices.to_numpy().astype(np.int64)
     hour = pieces["hour"].to_numpy()
     groups, peak = peak_by_group(hour * len(names) + codes, hour, pieces["start"].to_numpy(), pieces["stop"].to_numpy())

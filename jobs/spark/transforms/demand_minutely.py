@@ -21,7 +21,7 @@ def minutely(db: Connection) -> None:
     own = {"demand": "root IS NULL", "admitted": "NOT is_denied", "denied": "is_denied"}
     own["unmet"] = "is_denied AND root IS NULL"
     of_chain = {"demand": "true", "admitted": "false", "denied": "false", "unmet": "is_denied"}
-    again = ", ".join(f"sum({name})::BIGINT AS {name}" for name in names())
+    again = ", ".join(f"sum({name})::BIGINT AS {name}" for name in sum_columns())
     db.execute(f"""
         CREATE TEMP TABLE minutes AS
         SELECT {listed(_MINUTE)}, {again}
@@ -34,7 +34,7 @@ def demand_minutely(db: Connection) -> pa.Table:
     return result(db, query, DEMAND_MINUTELY.schema, DEMAND_MINUTELY.grain)
 
 
-def names() -> list[str]:
+def sum_columns() -> list[str]:
     """``<amount>_<kind>``."""
     return [f"{amount}_{kind}" for amount in AMOUNTS for kind in KINDS]
 

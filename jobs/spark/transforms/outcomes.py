@@ -10,7 +10,7 @@ from jobs.spark.sql import Connection, in_hours, listed, result
 from quotaloop.events.columns import CONTENT_SCHEMA
 from quotaloop.marts import internal
 
-OUTCOMES = ("accepted", "duplicate", "conflicting_duplicate")
+_OUTCOMES = ("accepted", "duplicate", "conflicting_duplicate")
 _FILE = ("hour", "topic", "partition", "range_start")
 
 
@@ -23,27 +23,28 @@ def exclusions(db: Connection) -> pa.Table:
     """
     key = "hash(hour, tenant, event_id)"
     content = f"row({listed(CONTENT_SCHEMA.names)})"
+    place = 'row(topic, "partition", "offset")'
     query = f"""
         WITH suspects AS (
-            SELECT * FROM parsed
+            SELECT *, {content} AS content, {place} AS place FROM parsed
             WHERE {key} IN (SELECT {key} AS key FROM parsed GROUP BY key HAVING count(*) > 1)),
-        ranked AS (
-            SELECT *, row_number() OVER same_id AS place,
-                {content} IS NOT DISTINCT FROM first_value({content}) OVER same_id AS same
-            FROM suspects
-            WINDOW same_id AS (PARTITION BY hour, tenant, event_id ORDER BY topic, "partition", "offset"))
-        SELECT *, CASE WHEN same THEN 'duplicate' ELSE 'conflicting_duplicate' END AS outcome_across
-        FROM ranked WHERE place > 1"""
-    renamed = f"SELECT * REPLACE (outcome_across AS outcome) FROM ({query})"
-    return result(db, renamed, internal.INTERNAL_SCHEMAS[internal.EXCLUSIONS], ("hour", "topic", "partition", "offset"))
+        firsts AS (
+            SELECT hour, tenant, event_id, min(place) AS place, arg_min(content, place) AS content
+            FROM suspects GROUP BY hour, tenant, event_id)
+        SELECT hour, topic, "partition", range_start, "offset",
+            CASE WHEN suspects.content IS NOT DISTINCT FROM firsts.content THEN 'duplicate'
+                 ELSE 'conflicting_duplicate' END AS outcome
+        FROM suspects JOIN firsts USING (hour, tenant, event_id) WHERE suspects.place <> firsts.place"""
+    schema = internal.INTERNAL_SCHEMAS[internal.EXCLUSIONS]
+    return result(db, query, schema, ("hour", "topic", "partition", "offset"))
 
 
 def outcome_counts(db: Connection, hours: Collection[int]) -> list[tuple[int, str, int, int, int, int, int]]:
-    """Hour (epoch ms), topic, partition, first offset of the raw file, and the counts of ``OUTCOMES``.
+    """Hour (epoch ms), topic, partition, first offset of the raw file; accepted, duplicate and conflicting events.
 
     From ``accepted`` and, of these hours (epoch ms), ``excluded``.
     """
-    counts = ", ".join(f"count_if(word = '{word}')" for word in OUTCOMES)
+    counts = ", ".join(f"count_if(word = '{word}')" for word in _OUTCOMES)
     query = f"""
         SELECT epoch_ms(hour), {listed(_FILE[1:])}, {counts}
         FROM (SELECT {listed(_FILE)}, 'accepted' AS word FROM accepted

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from jobs.spark.sql import Connection, result
 from jobs.spark.transforms.attempts import AMOUNTS, KINDS
-from jobs.spark.transforms.demand_minutely import by_kind, names
+from jobs.spark.transforms.demand_minutely import by_kind, sum_columns
 from quotaloop.marts.tables import RATE_LIMIT_USAGE
 
 _PEAKS = ("peak_second", "peak_minute", "demand_peak_minute")
@@ -23,13 +23,13 @@ def rate_limit_usage(db: Connection) -> pa.Table:
 
 
 def _all_models() -> str:
-    sums = ", ".join(f"sum({name})::BIGINT AS {name}" for name in names())
+    sums = ", ".join(f"sum({name})::BIGINT AS {name}" for name in sum_columns())
     return f"SELECT hour, tenant, minute, {sums} FROM minutes GROUP BY hour, tenant, minute"
 
 
 def _hours() -> str:
     """Amounts of the hour, and the greatest minute over all models."""
-    sums = [f"sum({name})::BIGINT AS {name}" for name in names()]
+    sums = [f"sum({name})::BIGINT AS {name}" for name in sum_columns()]
     sums += [f"max(admitted_{kind}) AS peak_minute_{kind}" for kind in KINDS]
     sums += [f"max(demand_{kind}) AS demand_peak_minute_{kind}" for kind in KINDS]
     return f"SELECT hour, tenant, {', '.join(sums)} FROM all_models GROUP BY hour, tenant"

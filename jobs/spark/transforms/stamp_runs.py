@@ -7,8 +7,8 @@ import pyarrow as pa
 from jobs.spark.sql import Connection, result
 from quotaloop.marts.internal import INTERNAL_SCHEMAS, PRIOR_STAMPS, STAMP_RUNS
 
-STAMP_RUNS_ORDER = ("hour", "host", "boot", "first_seq")
-PRIOR_STAMPS_ORDER = ("hour", "host", "boot", "prev_boot")
+_RUNS_ORDER = ("hour", "host", "boot", "first_seq")
+_PRIOR_ORDER = ("hour", "host", "boot", "prev_boot")
 
 
 def stamp_runs(db: Connection) -> pa.Table:
@@ -22,7 +22,7 @@ def stamp_runs(db: Connection) -> pa.Table:
             SELECT *, seq - row_number() OVER (PARTITION BY hour, host, boot ORDER BY seq) AS run
             FROM (SELECT hour, host, boot, seq, count(*) AS events FROM accepted WHERE seq IS NOT NULL GROUP BY ALL))
         GROUP BY hour, host, boot, run"""
-    return result(db, query, INTERNAL_SCHEMAS[STAMP_RUNS], STAMP_RUNS_ORDER)
+    return result(db, query, INTERNAL_SCHEMAS[STAMP_RUNS], _RUNS_ORDER)
 
 
 def prior_stamps(db: Connection) -> pa.Table:
@@ -30,4 +30,4 @@ def prior_stamps(db: Connection) -> pa.Table:
     query = """
         SELECT hour, host, boot, prev_boot, max(prev_seq) AS prev_seq FROM accepted
         WHERE prev_boot IS NOT NULL AND host IS NOT NULL GROUP BY hour, host, boot, prev_boot"""
-    return result(db, query, INTERNAL_SCHEMAS[PRIOR_STAMPS], PRIOR_STAMPS_ORDER)
+    return result(db, query, INTERNAL_SCHEMAS[PRIOR_STAMPS], _PRIOR_ORDER)

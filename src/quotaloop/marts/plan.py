@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -40,19 +40,39 @@ def touched(notes: Notes, new: Iterable[Range], frozen: frozenset[int]) -> Touch
     return Touched(events, frozenset(rates) - frozen, frozenset(boots))
 
 
-def reaching_into(notes: Notes, hours: frozenset[int]) -> frozenset[int]:
-    """Hours that hold an attempt which is in flight in one of ``hours``."""
-    found = set()
-    for note in notes.values():
-        for hour, (_, reach) in note.hours.items():
-            if hour in hours or any(later in hours for later in range(hour, reach + 1, HOUR_MS)):
-                found.add(hour)
-    return frozenset(found)
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Notes by hour (epoch ms): how many parsed events it has, which ranges hold it, which hours reach into it."""
+
+    events: Mapping[int, int]
+    ranges: Mapping[int, frozenset[Range]]
+    reaching: Mapping[int, frozenset[int]]
+
+    def holding(self, hours: Iterable[int]) -> list[Range]:
+        """Ranges with an event of one of ``hours``."""
+        return sorted(frozenset().union(*(self.ranges.get(hour, ()) for hour in hours)))
+
+    def reaching_into(self, hours: Iterable[int]) -> frozenset[int]:
+        """Hours that hold an attempt which is in flight in one of ``hours``."""
+        return frozenset().union(*(self.reaching.get(hour, ()) for hour in hours))
 
 
-def holding(notes: Notes, hours: frozenset[int]) -> list[Range]:
-    """Ranges with an event of one of ``hours``."""
-    return sorted(item for item, note in notes.items() if not hours.isdisjoint(note.hours))
+def index(notes: Notes) -> Index:
+    """The notes by hour."""
+    events = Counter[int]()
+    ranges: dict[int, set[Range]] = defaultdict(set)
+    reaching: dict[int, set[int]] = defaultdict(set)
+    for item, note in notes.items():
+        for hour, (count, reach) in note.hours.items():
+            events[hour] += count
+            ranges[hour].add(item)
+            for later in range(hour, reach + 1, HOUR_MS):
+                reaching[later].add(hour)
+    return Index(
+        events,
+        {hour: frozenset(found) for hour, found in ranges.items()},
+        {hour: frozenset(found) for hour, found in reaching.items()},
+    )
 
 
 def hours_of_boots(notes: Notes, boots: frozenset[tuple[str, str]]) -> frozenset[int]:
@@ -62,11 +82,3 @@ def hours_of_boots(notes: Notes, boots: frozenset[tuple[str, str]]) -> frozenset
         hours.update(hour for host, boot, hour, _, _ in note.stamps if (host, boot) in boots)
         hours.update(hour for host, _, hour, prior, _ in note.prior if (host, prior) in boots)
     return frozenset(hours)
-
-
-def events_by_hour(notes: Notes) -> Counter[int]:
-    """How many parsed events each hour (epoch ms) has."""
-    events = Counter[int]()
-    for note in notes.values():
-        events.update({hour: count for hour, (count, _) in note.hours.items()})
-    return events

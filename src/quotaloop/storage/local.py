@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
 from quotaloop.storage.store import FileInfo
 
@@ -45,7 +46,7 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
-        self.url = f"file://{self.root}"
+        self.url = f"file://{quote(str(self.root))}"
 
     def path(self, path: str) -> Path:
         """Where a file of the store lies on this machine; raises ``ValueError`` outside the store."""

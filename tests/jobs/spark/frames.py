@@ -44,7 +44,7 @@ def table(*events: Event, topic: str = "t", partition: int = 0, start: int = 0) 
 
 def opened(*tables: pa.Table) -> Connection:
     """Parsed files as the views that tasks have, with nothing excluded."""
-    db = duckdb.connect()
+    db = duckdb.connect(config={"threads": 1, "preserve_insertion_order": False})
     db.execute("SET TimeZone = 'UTC'")
     db.register("parsed", pa.concat_tables(tables))
     db.register("excluded", INTERNAL_SCHEMAS[EXCLUSIONS].empty_table())

@@ -92,3 +92,8 @@ def test_many_rows_of_one_hour_are_cut_into_numbered_files() -> None:
         (0, 1, ["c"]),
         (1, 0, ["d"]),
     ]
+
+
+def test_rows_that_are_not_in_order_are_refused_and_not_written_over() -> None:
+    with pytest.raises(ValueError, match="not in the order"):
+        list(pieces(table((0, "a"), (1, "b"), (0, "c")), 10))

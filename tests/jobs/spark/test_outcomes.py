@@ -81,3 +81,13 @@ def test_what_is_excluded_in_an_hour_that_is_not_asked_for_is_not_counted() -> N
 
 def test_nothing_excluded_leaves_everything() -> None:
     assert outcome_counts(opened(table(event("e", 0))), BOTH) == [(DAY, "t", 0, 0, 1, 0, 0)]
+
+
+def test_one_id_repeated_without_end_needs_little_memory() -> None:
+    """A gateway with a constant id: whole contents of all its events would not fit."""
+    one = table(event("e", 0, tenant="t" * 60, route="/" + "r" * 200))
+    many = pa.concat_tables([one] * 50_000)
+    offsets = pa.array(range(many.num_rows), pa.int64())
+    db = opened(many.set_column(many.column_names.index("offset"), "offset", offsets))
+    db.execute("SET memory_limit = '64MB'")
+    assert exclusions(db).num_rows == many.num_rows - 1

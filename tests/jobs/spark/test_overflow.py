@@ -10,12 +10,13 @@ import pytest
 from jobs.spark import overflow
 from quotaloop.errors import CheckRefused
 from quotaloop.parsed.unit import Note
-from tests.jobs.spark.frames import HOUR, event, opened, table
+from tests.jobs.spark.frames import HOUR, denied, event, opened, table
 
 
 def huge(column: str, *amounts: int, tenant: str = "acme") -> pa.Table:
-    """Events whose amounts no single line could have."""
-    events = table(*(event(str(number), HOUR, tenant=tenant) for number in range(len(amounts))))
+    """Events whose amounts no single line could have; denied ones, where it is what they wanted."""
+    one = denied if column == "wanted_tokens" else event
+    events = table(*(one(f"{column}-{number}", HOUR, tenant=tenant) for number in range(len(amounts))))
     place = events.column_names.index(column)
     return events.set_column(place, column, pa.array(amounts, pa.int64()))
 
@@ -42,3 +43,9 @@ def test_sums_of_different_tenants_are_not_added() -> None:
 def test_small_notes_spare_the_look_at_the_events() -> None:
     """The sum would not fit, but nobody looks."""
     check(huge("input_tokens", 2**62, 2**62), greatest_sum=2**40)
+
+
+def test_a_demand_of_used_and_wanted_tokens_is_added_up() -> None:
+    with pytest.raises(CheckRefused, match="the sum of total_tokens and wanted_tokens of tenant acme"):
+        check(huge("total_tokens", 2**62), huge("wanted_tokens", 2**62))
+    check(huge("total_tokens", 2**62), huge("wanted_tokens", 2**62 - 1))
