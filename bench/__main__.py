@@ -41,7 +41,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--lines", type=int, default=LINES, help="default: %(default)s; growth also takes a quarter and four times that"
     )
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="runs of each side, in turn, but for growth; default: %(default)s")
+    parser.add_argument(
+        "--rounds", type=int, default=ROUNDS, help="runs of each side, in turn, but for growth; default: %(default)s"
+    )
     parser.add_argument("--only", choices=[*MEASUREMENTS, GROWTH], help="one measurement; other rows stay")
     parser.add_argument("--render", action="store_true", help="measure nothing: write the page from the results again")
     options = parser.parse_args(arguments)

@@ -124,7 +124,7 @@ VIEWS: dict[str, tuple[str, dict[str, str]]] = {
 SETTINGS: dict[str, str] = {
     "store": "where everything lies, a URL",
     "late_bound": "an event whose Kafka time is later than its `ts` by more than this is late",
-    "closed_grace": "how long after its end an hour stays open",
+    "closed_grace": "how long after its end an hour stays open; a landed file closes its hours at once",
     "max_bad_share": "share of a raw file's lines in quarantine beyond which nothing is released",
     "max_groups": "rows that one hour of one table may have",
     "range_bytes": "payload of one raw file, bytes before compression",
@@ -132,7 +132,7 @@ SETTINGS: dict[str, str] = {
     "max_inflation": "how many times its size a compressed file may inflate to",
     "completeness": "`require`, `when-stamped` or `off`: which hours must prove that nothing is missing",
     "max_missing_share": "share of missing events up to which an hour moves quotas",
-    "max_late_share": "share of events after its closing up to which an hour moves quotas",
+    "max_late_share": "share of events after its closing up to which an hour moves quotas; landed files have none",
     "max_policy_age": "how long after they were derived limits are renewed",
     "policy_lifetime": "how long a policy is valid",
     "quota_span": "how far back from the newest fit hour demand counts",
@@ -156,7 +156,8 @@ SETTINGS: dict[str, str] = {
     "safe_capacity_concurrency": "limit without a valid policy, requests in flight",
     "weights": "shares of scarce capacity by tenant; 1 for who is not named",
     "spark_master": "Spark's master; `spark-submit` has precedence",
-    "spark_memory": "memory of a local Spark",
+    "spark_memory": "memory of a local Spark's Java, through which no rows pass",
+    "task_memory": "what DuckDB may take in each task before it spills to disk",
 }
 
 _ARROW_TYPES = {

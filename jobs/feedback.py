@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from jobs.audit.waivers import waivers
 from jobs.work import Work
 from quotaloop import faults
 from quotaloop.events.columns import HOUR_MS
-from quotaloop.marts.release import Release, read_days
+from quotaloop.marts.release import Day, Release, read_days
 from quotaloop.marts.views import open_views
 from quotaloop.quotas.derive import derive as derive_policy
 from quotaloop.quotas.derive import renew
-from quotaloop.quotas.fitness import COUNTED_ONCE, Fitness, Stamps, fitness
-from quotaloop.quotas.policy import Policy, check_push, newest, store_policy
+from quotaloop.quotas.fitness import Fitness, Stamps, fitness, strays
+from quotaloop.quotas.policy import Policy, check_push, epoch_ms, newest, store_policy
 from quotaloop.results import Derivation
 from quotaloop.sinks import file as file_sink
 
@@ -30,12 +32,13 @@ def fit_hours(work: Work, release: Release) -> Fitness:
     }
     with open_views(work.store, release, proven=("completeness_hourly",)) as connection:
         rows = connection.execute(
-            "SELECT epoch_ms(hour), sum(expected)::BIGINT, sum(missing)::BIGINT FROM completeness_hourly GROUP BY hour"
+            "SELECT epoch_ms(hour), sum(expected), sum(missing) FROM completeness_hourly GROUP BY hour"
         ).fetchall()
     return fitness(
         sorted(counted),
         twice={hour for hour, word in counted.items() if word == "twice"},
         waived=waived,
+        stray=_strays(work, days),
         stamps=[Stamps(*row) for row in rows],
         late={},  # a file's hours are closed by its import: nothing comes after that but another import
         settings=work.settings,
@@ -54,9 +57,8 @@ def derive(work: Work) -> Derivation:
     if previous is not None and previous.release >= release.number:
         return Derivation(previous, False, f"policy {previous.epoch} is of release {previous.release} already", 0, {})
     fit = fit_hours(work, release)
-    twice = [*fit.fit, *(hour for hour, reason in fit.unfit.items() if reason != COUNTED_ONCE)]
-    as_of = max(twice, default=0) + HOUR_MS
-    if not fit.fit:
+    as_of = _as_of(work, release)
+    if not _recent(work, fit, as_of):
         return _renewed(work, previous, as_of, fit)
     with open_views(work.store, release, proven=("demand_minutely", "rate_limit_usage")) as connection:
         policy = derive_policy(
@@ -70,6 +72,17 @@ def derive(work: Work) -> Derivation:
     return _stored(work, policy, previous, f"derived from {len(fit.fit)} hours of release {release.number}", fit)
 
 
+def is_pending(work: Work) -> bool:
+    """Would ``derive`` look for a policy of the newest release, and not have renewed the one before already?"""
+    policy = newest(work.store)
+    if work.latest is None or policy is None:
+        return work.latest is not None
+    if policy.release >= work.latest.number:
+        return False
+    as_of = _as_of(work, work.latest)
+    return epoch_ms(policy.valid_from) < as_of or _recent(work, fit_hours(work, work.latest), as_of)
+
+
 def publish(work: Work) -> Policy | None:
     """The newest policy to the file sink, unless it is there; read back and compared."""
     policy = newest(work.store)
@@ -81,6 +94,23 @@ def publish(work: Work) -> Policy | None:
     file_sink.verify(work.store, policy)
     faults.reached("policy:published")
     return policy
+
+
+def _recent(work: Work, fit: Fitness, as_of: int) -> bool:
+    """Is there a fit hour among the last ``quota_span``?"""
+    return bool(fit.fit) and fit.fit[-1] + work.settings.quota_span >= as_of
+
+
+def _as_of(work: Work, release: Release) -> int:
+    """The end of the newest hour that was counted twice and is no stray (epoch ms)."""
+    days = read_days(work.store, release)
+    twice = {hour for day in days.values() for hour, word in day.counted.items() if word == "twice"}
+    return max(twice - _strays(work, days), default=0) + HOUR_MS
+
+
+def _strays(work: Work, days: Mapping[str, Day]) -> frozenset[int]:
+    accepted = {hour: sum(row[3] for row in rows) for day in days.values() for hour, rows in day.outcomes.items()}
+    return strays(accepted, work.settings.quota_span)
 
 
 def _renewed(work: Work, previous: Policy | None, as_of: int, fit: Fitness) -> Derivation:

@@ -48,7 +48,7 @@ def listing(
 def replay(work: Work) -> dict[str, Any]:
     """Read the quarantined lines from raw again: how many would now get which outcome.
 
-    Nothing is changed: with other code or settings the next run parses everything anew by itself.
+    Nothing is changed: with other code or settings the next run that has something new parses everything anew.
     """
     outcomes: Counter[tuple[str, str]] = Counter()
     for item in work.ranges:

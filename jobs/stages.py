@@ -132,10 +132,9 @@ def release(work: Work) -> Release | None:
         raise UsageError("the store is pinned by a rollback; `quotaloop release resume` ends that")
     made = _candidate(work)
     verdicts = audit(work)
-    for day in made.days.values():
-        for hour in day.counted:
-            if hour in made.emit:
-                day.counted[hour] = "twice"
+    if not any(verdict.check == "double_entry" and verdict.waived for verdict in verdicts):
+        for day in made.days.values():
+            day.counted |= {hour: "twice" for hour in day.counted if hour in made.emit}
     parent = work.latest.number if work.latest else None
     new = Release(
         number=(parent or 0) + 1,

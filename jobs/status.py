@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobs.feedback import is_pending
 from jobs.work import Work
 from quotaloop.quotas.policy import epoch_ms, newest, rfc3339
 from quotaloop.sinks import file as file_sink
@@ -25,7 +26,7 @@ def status(work: Work) -> dict[str, Any]:
         "pending": {
             "ranges": len(work.new_ranges),
             "unparsed": len(work.unparsed),
-            "derivation": bool(work.latest and (policy is None or policy.release < work.latest.number)),
+            "derivation": is_pending(work),
             "publication": bool(policy and not file_sink.is_published(work.store, policy)),
         },
         "release": work.latest.number if work.latest else None,

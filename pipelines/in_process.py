@@ -9,9 +9,10 @@ from typing import Any
 
 from jobs.work import Work
 from pipelines.loop import LOOP, TO_LIMITERS, TO_RELEASE
-from quotaloop.errors import QuotaloopError
+from quotaloop.errors import CheckRefused, QuotaloopError
 from quotaloop.progress import Progress
-from quotaloop.results import Done
+from quotaloop.quotas.policy import newest
+from quotaloop.results import Derivation, Done
 from quotaloop.settings import Settings
 
 _TRIES = 4  # another run may take the next release number first
@@ -32,9 +33,18 @@ def run(settings: Settings, progress: Progress) -> Done:
                 continue
             released = True
         fresh = Work(settings, progress)
-        results = run_stages(fresh, TO_LIMITERS)
+        results = _to_limiters(fresh)
         return Done(fresh.latest, released, False, results["derive"], results["publish"], tuple(work.unfinished))
     raise QuotaloopError(f"other runs released first {_TRIES} times in a row; try again")
+
+
+def _to_limiters(work: Work) -> dict[str, Any]:
+    """The stages after a release; where no limits can be derived from it, those in force stay, and the run goes on."""
+    try:
+        return run_stages(work, TO_LIMITERS)
+    except CheckRefused as refusal:
+        kept = Derivation(newest(work.store), False, f"limits unchanged: {refusal}", 0, {})
+        return {"derive": kept} | run_stages(work, set(TO_LIMITERS) - {"derive"})
 
 
 def run_stages(work: Work, names: Iterable[str]) -> dict[str, Any]:

@@ -82,6 +82,8 @@ def test_a_duration_in_the_file_may_be_a_bare_number_of_seconds(tmp_path: Path) 
         ("MAX_BAD_SHARE", "-0.1"),
         ("MAX_BAD_SHARE", "5%"),
         ("COMPLETENESS", "maybe"),
+        ("TASK_MEMORY", "2"),
+        ("TASK_MEMORY", "0GB"),
     ],
 )
 def test_a_value_of_another_type_or_out_of_range_is_refused_by_name(name: str, value: str) -> None:

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 from quotaloop.errors import UsageError
+from quotaloop.events import credentials
 from quotaloop.marts.release import canonical
 from quotaloop.raw.ranges import Range, parse_range
 from quotaloop.storage.store import Store
@@ -33,7 +34,9 @@ def waive(store: Store, check: str, where: str, reason: str) -> str:
     if not store.exists(item.path):
         raise UsageError(f"there is no raw range {item}")
     path = f"waivers/{check}/{item.topic}/{item.partition:05d}/{item.start:020d}-{item.end:020d}.json"
-    if not store.write_if_absent(path, canonical({"check": check, "range": str(item), "reason": reason})):
+    if not store.write_if_absent(
+        path, canonical({"check": check, "range": str(item), "reason": credentials.redact_text(reason)})
+    ):
         raise UsageError(f"{check} is waived for {item} already")
     return path
 

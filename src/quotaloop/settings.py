@@ -125,6 +125,8 @@ def _typed(name: str, kind: str, value: Any) -> Any:
         raise UsageError(f"setting {name}: {value!r} is not a number") from error
     if name == "completeness" and number not in COMPLETENESS:
         raise UsageError(f"setting completeness: {value!r} is none of {', '.join(COMPLETENESS)}")
+    if name == "task_memory" and not re.fullmatch(r"[1-9][0-9]*(MB|GB)", str(number)):
+        raise UsageError(f"setting task_memory: {value!r} is not a size: write 512MB or 2GB")
     if isinstance(number, float | int) and not (0 <= number < float("inf")):
         raise UsageError(f"setting {name}: {value!r} is out of range")
     return number

@@ -200,14 +200,16 @@ def test_a_select_that_fails_on_the_way_is_a_wrong_call(call: Call, released: Ha
     assert said.error.startswith("sql: ")
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "flipped"])
 def test_a_published_file_that_cannot_be_read_is_exit_4(damage: str, call: Call, released: Handmade) -> None:
     (entry,) = released.day(DAY).tables["usage_hourly"]
     data = released.store.read(entry.path)
     released.store.delete(entry.path)
     if damage == "cut":
         released.store.write_if_absent(entry.path, data[: len(data) // 2])
-    said = call("sql", "SELECT count(*) FROM usage_hourly")
+    if damage == "flipped":
+        released.store.write_if_absent(entry.path, bytes(255 - byte for byte in data[:-8]) + data[-8:])
+    said = call("sql", "SELECT * FROM usage_hourly")
     assert said.code == 4
     assert entry.path in said.error
 

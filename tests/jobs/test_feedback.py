@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobs.audit.waivers import waive
-from jobs.feedback import derive, fit_hours, publish
+from jobs.feedback import derive, fit_hours, is_pending, publish
 from jobs.work import Work
 from quotaloop.errors import CheckRefused, InputUnreadable
 from quotaloop.quotas.policy import Policy, instant, newest, policies, same_limits, store_policy
@@ -189,6 +189,36 @@ def test_without_a_fit_hour_the_policy_is_renewed(unfit: Handmade) -> None:
     assert found.policy.created_at == instant(DAY + 25 * HOUR)
     assert found.policy.expires_at == instant(DAY + 25 * HOUR + 2 * 24 * HOUR)
     assert newest(unfit.store) == found.policy
+
+
+def test_fit_hours_older_than_the_span_do_not_make_a_policy_anew(made: Handmade) -> None:
+    """Stamps have been missing since: the old limits are renewed, and age."""
+    demand(made, 0, 40)
+    made.publish()
+    first = derive(work(made)).policy
+    demand(made, 24, 9_000)
+    stamped(made, 24, 100, 50)
+    made.publish()
+    renewed = derive(work(made, quota_span=24 * HOUR))
+    assert renewed.policy is not None
+    assert first is not None
+    assert same_limits(renewed.policy, first)
+    assert renewed.message == "no hour is fit for quotas: limits unchanged"
+    made.store.delete("policies/0000000002.json")
+    assert derive(work(made, quota_span=25 * HOUR)).message == "derived from 1 hours of release 2"
+
+
+def test_a_renewal_leaves_nothing_pending(unfit: Handmade) -> None:
+    assert is_pending(work(unfit))
+    derive(work(unfit))
+    assert not is_pending(work(unfit))
+
+
+def test_holes_in_stamps_may_be_of_any_size(made: Handmade) -> None:
+    demand(made, 0, 5)
+    for host in ("h", "i"):
+        stamped(made, 0, 2**63 - 1, 2**63 - 2, host=host)
+    assert fit_hours(work(made), made.publish()).unfit == {DAY: "missing"}
 
 
 def test_a_policy_is_renewed_once_for_a_release(unfit: Handmade) -> None:

@@ -17,7 +17,7 @@ from quotaloop.raw.ranges import Range
 from quotaloop.settings import Settings
 from quotaloop.sinks.file import publish
 from quotaloop.version import fingerprint
-from tests.marts.handmade import Handmade, limit, policy
+from tests.marts.handmade import DAY, Handmade, limit, policy
 
 LIMIT = limit("a", "requests", 5)
 
@@ -83,6 +83,7 @@ def test_a_derivation_is_pending_until_there_is_a_policy_of_the_release(made: Ha
     assert look(made)["pending"]["derivation"] is True
     store_policy(made.store, policy(1, LIMIT, release=1))
     assert look(made)["pending"]["derivation"] is False
+    made.counted(DAY)
     made.publish()
     assert look(made)["pending"]["derivation"] is True
 

@@ -33,6 +33,12 @@ def test_a_waiver_is_recorded_as_it_was_given(store: LocalStore) -> None:
     assert data.endswith(b"}\n")
 
 
+def test_a_credential_in_a_reason_is_not_stored(store: LocalStore) -> None:
+    key = "sk-" + "a1B2" * 8
+    path = waive(store, "bad_share", "t@2/3/5-12", f"leaked {key} once")
+    assert key.encode() not in store.read(path)
+
+
 def test_a_check_is_waived_once_for_a_range(store: LocalStore) -> None:
     waive(store, "bad_share", "t@2/3/5-12", "first")
     with pytest.raises(UsageError, match="bad_share is waived for t@2/3/5-12 already"):

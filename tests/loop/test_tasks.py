@@ -45,3 +45,23 @@ def test_an_hour_a_task_or_all_in_one_is_the_same(
     assert_same_release(apart, together)
     in_flight = "SELECT admitted FROM rate_limit_usage WHERE kind = 'concurrency' ORDER BY hour"
     assert apart.sql(in_flight) == [(6,), (6,), (6,), (4,)]
+
+
+def test_what_a_parent_excluded_of_an_hour_that_reaches_into_a_new_one_stays_excluded(loop: Loop) -> None:
+    """The first run sees a request of two hours twice; the second adds one to the hour that it reaches into."""
+    long = event("long", 0, duration_ms=2 * HOUR)
+    loop.land("t", long, long)
+    assert loop.run().released
+    loop.land("u", event("next", HOUR + 5))
+    assert loop.run().released
+    in_flight = "SELECT admitted FROM rate_limit_usage WHERE kind = 'concurrency' ORDER BY hour"
+    assert loop.sql(in_flight) == [(1,), (2,)]
+
+
+def test_a_run_without_events_does_not_look_for_sums_that_are_too_great(loop: Loop) -> None:
+    """The notes of what landed before say that their sums may not fit."""
+    most = {"gpu_ms": 1e12, "duration_ms": 1}
+    loop.land("t", *(event(f"e{number}", number, **most) for number in range(1_600)))
+    assert loop.run().released
+    loop.land("u", b"{}")
+    assert loop.run().released

@@ -181,7 +181,7 @@ def test_an_empty_store_is_left_without_current(store: LocalStore) -> None:
     assert not store.exists("CURRENT")
 
 
-@pytest.mark.parametrize("there", [b"", b"\0\0\0\0", b"two"])
+@pytest.mark.parametrize("there", [b"", b"\0\0\0\0", b"two", b"9999999999"])
 def test_a_damaged_current_is_mended(made: Handmade, store: LocalStore, there: bytes) -> None:
     made.publish()
     store.replace("CURRENT", there)

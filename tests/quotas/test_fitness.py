@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from quotaloop.errors import UsageError
-from quotaloop.quotas.fitness import Fitness, Stamps, fitness
+from quotaloop.quotas.fitness import Fitness, Stamps, fitness, strays
 from quotaloop.settings import Settings
 
 FIRST, SECOND, THIRD = 0, 3_600_000, 7_200_000
@@ -18,12 +18,13 @@ def judge(
     *hours: int,
     twice: Set[int] = frozenset({FIRST, SECOND, THIRD}),
     waived: Set[int] = frozenset(),
+    stray: Set[int] = frozenset(),
     stamps: tuple[Stamps, ...] = (),
     late: Mapping[int, tuple[int, int]] | None = None,
     completeness: str = "when-stamped",
 ) -> Fitness:
     settings = replace(Settings(), completeness=completeness, max_missing_share=0.001, max_late_share=0.01)
-    return fitness(hours, twice=twice, waived=waived, stamps=stamps, late=late or {}, settings=settings)
+    return fitness(hours, twice=twice, waived=waived, stray=stray, stamps=stamps, late=late or {}, settings=settings)
 
 
 def test_an_hour_counted_twice_without_waiver_stamps_or_late_events_is_fit() -> None:
@@ -36,6 +37,20 @@ def test_an_hour_counted_once_is_unfit() -> None:
 
 def test_an_hour_with_a_waiver_is_unfit() -> None:
     assert judge(FIRST, SECOND, waived={FIRST}) == Fitness((SECOND,), {FIRST: "waived"})
+
+
+def test_an_hour_of_a_wrong_clock_is_unfit() -> None:
+    assert judge(FIRST, SECOND, stray={SECOND}) == Fitness((FIRST,), {SECOND: "stray"})
+
+
+def test_few_events_long_after_all_others_are_strays() -> None:
+    span = 28 * 24 * SECOND
+    usual = {FIRST: 500, SECOND: 490}
+    far, farther = SECOND + span + 1, SECOND + 3 * span
+    assert strays(usual | {far: 9, farther: 1}, span) == {far, farther}
+    assert strays(usual | {SECOND + span: 9, farther: 1}, span) == {farther}
+    assert strays(usual | {far: 11}, span) == frozenset()
+    assert strays({FIRST: 1, far: 1}, span) == strays({FIRST: 1}, span) == strays({}, span) == frozenset()
 
 
 def test_one_in_a_thousand_missing_is_fit_and_one_more_is_not() -> None:
@@ -66,12 +81,14 @@ def test_one_in_a_hundred_after_the_hour_closed_is_fit_and_more_is_not() -> None
 def test_the_share_is_the_decimal_that_was_written() -> None:
     # 0.07 * 100 is 7.000000000000001 in floating point, and 0.29 * 100 is 28.999999999999996
     settings = replace(Settings(), max_late_share=0.29)
-    assert fitness([FIRST], twice={FIRST}, waived=set(), stamps=(), late={FIRST: (29, 100)}, settings=settings).fit
+    assert fitness(
+        [FIRST], twice={FIRST}, waived=set(), stray=set(), stamps=(), late={FIRST: (29, 100)}, settings=settings
+    ).fit
 
 
 def test_an_hour_with_several_reasons_has_the_first() -> None:
     everything = {"stamps": (Stamps(FIRST, 1, 1),), "late": {FIRST: (1, 1)}}
-    assert judge(FIRST, twice=set(), waived={FIRST}, **everything).unfit == {FIRST: "counted_once"}  # type: ignore[arg-type]
+    assert judge(FIRST, twice=set(), waived={FIRST}, **everything).unfit == {FIRST: "waived"}  # type: ignore[arg-type]
     assert judge(FIRST, waived={FIRST}, **everything).unfit == {FIRST: "waived"}  # type: ignore[arg-type]
     assert judge(FIRST, **everything).unfit == {FIRST: "missing"}  # type: ignore[arg-type]
 

@@ -118,8 +118,16 @@ def test_another_format_is_refused_in_a_topic_that_has_one(store: LocalStore, tm
     assert (declaration["source"], declaration["format"]) == ("files", "native")
     with pytest.raises(UsageError, match="native"):
         land(store, put(tmp_path, "b.csv", b"x\n"), file_format="azure-llm")
+    with pytest.raises(UsageError, match="native"):
+        land(store, put(tmp_path, "the same bytes", b"1\n"), file_format="azure-llm")
     assert everything(store) == [(0, b"1")]
     assert json.loads(store.read("raw/t/_topic.json")) == declaration
+
+
+def test_a_credential_in_a_file_name_is_not_stored(store: LocalStore, tmp_path: Path) -> None:
+    key = "sk-" + "a1B2" * 8
+    land(store, put(tmp_path, f"{key}.jsonl", b"1\n"))
+    assert all(key.encode() not in store.read(info.path) for info in store.files(""))
 
 
 @pytest.mark.parametrize(("topic", "file_format"), [("../x", "native"), ("", "native"), ("t", "csv"), ("t", "")])
@@ -208,7 +216,7 @@ def test_an_import_that_was_killed_is_completed_by_the_same_file(store: LocalSto
     killed_at(point, store, path)
     seen = landed(store)
     assert len(seen) == (2 if point == "import:range" else 1)
-    assert bool(unfinished(store)) == (point in ("import:recorded", "import:range"))
+    assert bool(unfinished(store)) == (point in ("import:claimed", "import:recorded", "import:range"))
     result = land(store, path, range_bytes=500_000, landed_at_ms=7)
     assert not result.skipped
     assert (result.ranges[0].start, result.ranges[-1].end, len(landed(store))) == (1, 20_001, len(result.ranges) + 1)

@@ -15,7 +15,8 @@ from quotaloop.terminal import output
 
 def sql(context: typer.Context, statement: Annotated[str, typer.Argument(help="One SELECT.")]) -> None:
     """Ask the current release, one view a table."""
-    from quotaloop.marts.release import current
+    from quotaloop.marts.integrity import check_files
+    from quotaloop.marts.release import current, published_files
     from quotaloop.marts.views import open_views, query
 
     call = call_of(context)
@@ -24,7 +25,11 @@ def sql(context: typer.Context, statement: Annotated[str, typer.Argument(help="O
     if release_now is None:
         raise UsageError("there is no release yet; run `quotaloop run`")
     with open_views(store, release_now) as connection:
-        rows = output.rows(query(connection, statement))
+        try:
+            rows = output.rows(query(connection, statement))
+        except UsageError:
+            check_files(store, published_files(store, release_now))  # perhaps it is not the statement's fault
+            raise
     call.print(rows, output.grid(rows))
 
 

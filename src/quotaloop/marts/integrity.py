@@ -20,6 +20,12 @@ def check_file(store: Store, entry: FileEntry) -> None:
         raise _changed(entry, "checksum mismatch")
 
 
+def check_files(store: Store, entries: Iterable[FileEntry]) -> None:
+    """Raise ``InputUnreadable`` if one of these files is gone or has another SHA-256; all of them are read."""
+    for entry in entries:
+        check_file(store, entry)
+
+
 def check_sizes(store: Store, entries: Iterable[FileEntry]) -> None:
     """Raise ``InputUnreadable`` if one of these files is gone or has another size; none of them is opened."""
     wanted = {entry.path: entry for entry in entries}

@@ -197,6 +197,13 @@ def read_days(store: Store, release: Release | None) -> dict[str, Day]:
     return {date: read_day(store, digest) for date, digest in sorted(release.days.items())} if release else {}
 
 
+def published_files(store: Store, release: Release) -> list[FileEntry]:
+    """All files that a release lists, parsed events and internal tables too."""
+    days = read_days(store, release).values()
+    entries = [entry for day in days for listed in day.tables.values() for entry in listed]
+    return [*entries, release.ledger] if release.ledger else entries
+
+
 def store_days(store: Store, days: Iterable[Day]) -> dict[str, str]:
     """Commit day manifests; date to SHA-256."""
     digests = {}
@@ -220,10 +227,9 @@ def publish(store: Store, release: Release) -> bool:
 
 def mend_pointer(store: Store) -> None:
     """Let ``CURRENT`` name the newest release, as it does unless a run was cut off before that rename."""
-    known = numbers(store)
-    if not known:
-        return
-    if _named(store) < known[-1]:
+    named = _named(store)
+    known = numbers(store)  # listed after the pointer was read: a release that it named then is among them
+    if known and named != known[-1] and (named < known[-1] or named not in known):
         store.replace(POINTER, f"{known[-1]:010d}".encode())
 
 

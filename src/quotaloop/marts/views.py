@@ -11,8 +11,8 @@ import pyarrow as pa
 from quotaloop.errors import UsageError
 from quotaloop.events.columns import CONTENT, COORDINATES, TIME
 from quotaloop.marts.candidate import EVENTS
-from quotaloop.marts.integrity import check_file, check_sizes
-from quotaloop.marts.release import Day, FileEntry, Release, read_days
+from quotaloop.marts.integrity import check_file, check_files, check_sizes
+from quotaloop.marts.release import Day, FileEntry, Release, published_files, read_days
 from quotaloop.marts.tables import INGEST_LEDGER, PUBLISHED
 from quotaloop.quotas.policy import EVERYTHING, Policy, policies
 from quotaloop.storage.parquet import relation, verbatim
@@ -51,15 +51,23 @@ def open_views(store: Store, release: Release, *, proven: Iterable[str] = ()) ->
     Raises ``InputUnreadable`` for a file that is gone or has another size, and for tables that are to be ``proven``
     also for one with another SHA-256.
     """
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
     days = read_days(store, release)
-    entries = [entry for day in days.values() for listed in day.tables.values() for entry in listed]
-    check_sizes(store, [*entries, *([release.ledger] if release.ledger else [])])
+    check_sizes(store, published_files(store, release))
     for day in days.values():
         for table in proven:
             for entry in day.tables.get(table, ()):
                 check_file(store, entry)
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    try:
+        _make_views(connection, store, release, days)
+    except duckdb.Error:
+        check_files(store, published_files(store, release))
+        raise
+    return connection
+
+
+def _make_views(connection: duckdb.DuckDBPyConnection, store: Store, release: Release, days: dict[str, Day]) -> None:
     files: dict[str, list[str]] = {name: [] for name in PUBLISHED}
     for day in days.values():
         for table, entries in day.tables.items():
@@ -75,7 +83,6 @@ def open_views(store: Store, release: Release, *, proven: Iterable[str] = ()) ->
     connection.execute("SET allowed_paths = ?", [sorted({*allowed, *map(verbatim, allowed)})])
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
-    return connection
 
 
 def query(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyRelation:

@@ -70,7 +70,7 @@ WHERE kind = 'concurrency' GROUP BY tenant HAVING max(demand) > 0
 
 _UNMET_REQUESTS = f"""
 WITH {_FIT},
-attempts AS (
+attempts AS NOT MATERIALIZED (
     SELECT tenant, model, route, coalesce(api_key_id, '') AS api_key_id, event_id, retry_of,
         coalesce(retry_of, event_id) AS root, hour_ms, epoch_ms(ts) AS ts_ms, epoch_ms(ts) // 60000 AS minute,
         outcome = 'denied' AS is_denied, wanted_tokens, total_tokens,
@@ -86,10 +86,13 @@ medians AS (
 guessed AS (
     SELECT attempts.* FROM attempts JOIN logs USING (tenant) WHERE unlinked AND is_denied
     QUALIFY row_number() OVER (PARTITION BY tenant, api_key_id, route, model, minute ORDER BY ts_ms, event_id) = 1),
+refused AS (SELECT attempts.* FROM attempts JOIN logs USING (tenant) WHERE NOT unlinked AND unpriced AND is_denied),
+served AS (
+    SELECT DISTINCT tenant, hour_ms, root FROM attempts SEMI JOIN refused USING (tenant, hour_ms, root)
+    WHERE NOT is_denied),
 chained AS (
-    SELECT attempts.* FROM attempts JOIN logs USING (tenant) WHERE NOT unlinked AND unpriced
-    QUALIFY bool_and(is_denied) OVER (PARTITION BY tenant, hour_ms, root)
-        AND row_number() OVER (PARTITION BY tenant, hour_ms, root ORDER BY ts_ms, event_id) = 1),
+    SELECT refused.* FROM refused ANTI JOIN served USING (tenant, hour_ms, root)
+    QUALIFY row_number() OVER (PARTITION BY tenant, hour_ms, root ORDER BY ts_ms, event_id) = 1),
 unmet_requests AS (
     SELECT tenant, minute, coalesce(wanted_tokens, median_tokens, 0) AS tokens, gpu_us
     FROM (SELECT * FROM guessed UNION ALL SELECT * FROM chained) LEFT JOIN medians USING (tenant, model)),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from quotaloop.errors import UsageError
 from quotaloop.settings import COMPLETENESS, Settings
 
-COUNTED_ONCE = "counted_once"
+_STRAY_ONE_IN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,15 @@ def fitness(
     *,
     twice: Set[int],
     waived: Set[int],
+    stray: Set[int],
     stamps: Iterable[Stamps],
     late: Mapping[int, tuple[int, int]],
     settings: Settings,
 ) -> Fitness:
-    """Judge ``hours`` (epoch ms); the reason is the first of counted_once, waived, unstamped, missing, late.
+    """Judge ``hours`` (epoch ms); the reason is the first of waived, counted_once, stray, unstamped, missing, late.
 
-    ``twice``: hours whose double entry agreed (hence closed). ``waived``: hours with a waiver. ``stamps``: rows of
+    ``twice``: hours whose double entry agreed (hence closed). ``waived``: hours with a waiver. ``stray``: hours that
+    only a wrong clock can have written (see ``strays``). ``stamps``: rows of
     ``completeness_hourly``. ``late``: per hour the events that came after it had closed, and all its events; an hour
     not in it had none. A share equal to its maximum is fit. Raises ``UsageError`` for an unknown ``completeness``.
     """
@@ -49,15 +52,35 @@ def fitness(
     sums = _sums(stamps)
     unfit: dict[int, str] = {}
     for hour in sorted(set(hours)):
-        if hour not in twice:
-            unfit[hour] = COUNTED_ONCE
-        elif hour in waived:
+        if hour in waived:
             unfit[hour] = "waived"
+        elif hour not in twice:
+            unfit[hour] = "counted_once"
+        elif hour in stray:
+            unfit[hour] = "stray"
         elif reason := _incomplete(sums.get(hour), settings):
             unfit[hour] = reason
         elif _above(*late.get(hour, (0, 0)), settings.max_late_share):
             unfit[hour] = "late"
     return Fitness(tuple(hour for hour in sorted(set(hours)) if hour not in unfit), unfit)
+
+
+def strays(events: Mapping[int, int], span_ms: int) -> frozenset[int]:
+    """Hours (epoch ms) of a clock that was wrong, of hours with their numbers of accepted events.
+
+    They come after more than ``span_ms`` without any event, and all that follow hold at most 1 % of the events. One
+    line of the year 2099 would else leave the limits to itself: only the newest ``span_ms`` of hours makes them.
+    """
+    ordered = sorted(events)
+    found: frozenset[int] = frozenset()
+    after = 0
+    for before, hour in reversed(list(pairwise(ordered))):
+        after += events[hour]
+        if after * _STRAY_ONE_IN > sum(events.values()):
+            break
+        if hour - before > span_ms:
+            found = frozenset(later for later in ordered if later >= hour)
+    return found
 
 
 def _sums(stamps: Iterable[Stamps]) -> dict[int, tuple[int, int]]:

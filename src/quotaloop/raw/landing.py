@@ -17,6 +17,7 @@ from isal import isal_zlib
 
 from quotaloop import faults
 from quotaloop.errors import UsageError
+from quotaloop.events import credentials
 from quotaloop.raw import topics
 from quotaloop.raw.formats import FORMATS, Converter
 from quotaloop.raw.ranges import Range, check_topic, claimed, folder, landed
@@ -64,11 +65,11 @@ def land_file(
         raise UsageError(f"format {file_format!r} is not known; there are: {', '.join(FORMATS)}")
     digest = sha256(path)
     record_path = f"raw/{topic}/_imports/{digest}.json"
+    declaration = {"source": "files", "format": file_format, "derived": list(converter.DERIVED)}
+    topics.check(store, topic, declaration)
     record = json.loads(store.read(record_path)) if store.exists(record_path) else None
     if record is not None and all(store.exists(item.path) for item in _ranges(record, topic)):
         return Import(path, digest, tuple(_ranges(record, topic)), record["lines"], skipped=True)
-    declaration = {"source": "files", "format": file_format, "derived": list(converter.DERIVED)}
-    topics.check(store, topic, declaration)
     if record is not None:
         partition, start, range_bytes = record["partition"], record["start"], record["range_bytes"]
         landed_at_ms = record["kafka_time_ms"]
@@ -87,7 +88,7 @@ def land_file(
         faults.reached("import:claimed")
         if record is None:
             record = {
-                "file": path.name,
+                "file": credentials.redact_text(path.name),
                 "partition": partition,
                 "start": start,
                 "kafka_time_ms": landed_at_ms,
@@ -177,7 +178,8 @@ def _plan(store: Store, topic: str, partition: int, digest: str, range_bytes: in
 
 
 def _claim(store: Store, item: Range, digest: str, path: Path, range_bytes: int, now_ms: int) -> None:
-    claim = {"end": item.end, "source": path.name, "sha256": digest, "range_bytes": range_bytes, "time_ms": now_ms}
+    source = credentials.redact_text(path.name)
+    claim = {"end": item.end, "source": source, "sha256": digest, "range_bytes": range_bytes, "time_ms": now_ms}
     if store.write_if_absent(item.claim_path, (json.dumps(claim, sort_keys=True) + "\n").encode()):
         return
     there = json.loads(store.read(item.claim_path))
@@ -192,13 +194,24 @@ def _ranges(record: dict[str, object], topic: str) -> list[Range]:
 
 
 def unfinished(store: Store) -> dict[str, frozenset[Range]]:
-    """Imports that were recorded and are not complete: ``topic: file`` to the ranges they will have."""
-    found = {}
+    """Imports that were begun and are not complete: ``topic: file`` to the ranges they will have."""
+    starts = {(item.topic, item.partition, item.start) for item in landed(store)}
+    found: dict[str, frozenset[Range]] = {}
     for info in store.files("raw"):
-        parts = info.path.split("/")
-        if len(parts) == 4 and parts[2] == "_imports":
+        topic, folder_, name = [*info.path.split("/"), "", ""][1:4]
+        if folder_ == "_imports":
             record = json.loads(store.read(info.path))
-            ranges = frozenset(_ranges(record, parts[1]))
-            if not all(store.exists(item.path) for item in ranges):
-                found[f"{parts[1]}: {record['file']}"] = ranges
+            source, ranges = record["file"], frozenset(_ranges(record, topic))
+            if all(store.exists(item.path) for item in ranges):
+                continue
+        elif name.endswith(".claim"):
+            partition, start = int(folder_.removeprefix("p=")), int(name.removesuffix(".claim"))
+            if (topic, partition, start) in starts:
+                continue
+            claim = json.loads(store.read(info.path))
+            source, ranges = claim["source"], frozenset({Range(topic, partition, start, claim["end"])})
+        else:
+            continue
+        key = f"{topic}: {source}"
+        found[key] = found.get(key, frozenset()) | ranges
     return found
