@@ -7,6 +7,8 @@ import gzip
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from quotaloop import __version__
@@ -200,7 +202,7 @@ def test_a_select_that_fails_on_the_way_is_a_wrong_call(call: Call, released: Ha
     assert said.error.startswith("sql: ")
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "flipped"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "flipped", "replaced"])
 def test_a_published_file_that_cannot_be_read_is_exit_4(damage: str, call: Call, released: Handmade) -> None:
     (entry,) = released.day(DAY).tables["usage_hourly"]
     data = released.store.read(entry.path)
@@ -209,7 +211,15 @@ def test_a_published_file_that_cannot_be_read_is_exit_4(damage: str, call: Call,
         released.store.write_if_absent(entry.path, data[: len(data) // 2])
     if damage == "flipped":
         released.store.write_if_absent(entry.path, bytes(255 - byte for byte in data[:-8]) + data[-8:])
-    said = call("sql", "SELECT * FROM usage_hourly")
+    if damage == "replaced":  # as valid, as large, and with other numbers in it
+        rows = pq.read_table(pa.BufferReader(data))
+        requests = pa.array([number + 1 for number in rows["requests"].to_pylist()])
+        sink = pa.BufferOutputStream()
+        changed = rows.set_column(rows.column_names.index("requests"), rows.schema.field("requests"), requests)
+        pq.write_table(changed, sink, compression="zstd")
+        released.store.write_if_absent(entry.path, sink.getvalue().to_pybytes())
+        assert len(released.store.read(entry.path)) == len(data)
+    said = call("sql", "WITH one AS (SELECT (SELECT sum(ok) FROM Usage_Hourly)) SELECT * FROM one")
     assert said.code == 4
     assert entry.path in said.error
 

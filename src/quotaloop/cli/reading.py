@@ -17,7 +17,7 @@ def sql(context: typer.Context, statement: Annotated[str, typer.Argument(help="O
     """Ask the current release, one view a table."""
     from quotaloop.marts.integrity import check_files
     from quotaloop.marts.release import current, published_files
-    from quotaloop.marts.views import open_views, query
+    from quotaloop.marts.views import open_views, prove, query
 
     call = call_of(context)
     store = call.work().store
@@ -25,10 +25,11 @@ def sql(context: typer.Context, statement: Annotated[str, typer.Argument(help="O
     if release_now is None:
         raise UsageError("there is no release yet; run `quotaloop run`")
     with open_views(store, release_now) as connection:
+        prove(connection, store, release_now, statement)
         try:
             rows = output.rows(query(connection, statement))
         except UsageError:
-            check_files(store, published_files(store, release_now))  # perhaps it is not the statement's fault
+            check_files(store, published_files(store, release_now))  # perhaps parsed events are damaged
             raise
     call.print(rows, output.grid(rows))
 

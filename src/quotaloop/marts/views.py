@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -42,6 +43,7 @@ _LIMITS = pa.schema(
         ("burst", pa.int64()),
     ]
 )
+_BEHIND = {"rate_limit_against_policy": "rate_limit_usage"}  # views to the table whose files they read
 _TIMES = pa.schema([("policy_epoch", pa.int64()), ("valid_from", TIME), ("expires_at", TIME)])
 
 
@@ -83,6 +85,34 @@ def _make_views(connection: duckdb.DuckDBPyConnection, store: Store, release: Re
     connection.execute("SET allowed_paths = ?", [sorted({*allowed, *map(verbatim, allowed)})])
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
+
+
+def prove(connection: duckdb.DuckDBPyConnection, store: Store, release: Release, sql: str) -> None:
+    """Raise ``InputUnreadable`` where a file of a table that a statement names has another SHA-256.
+
+    Parsed events, which are large, are left to their sizes.
+    """
+    wanted = {_BEHIND.get(name, name) for name in _named(connection, sql)}
+    for day in read_days(store, release).values():
+        check_files(store, (entry for name in sorted(wanted - {EVENTS}) for entry in day.tables.get(name, ())))
+    if release.ledger is not None and INGEST_LEDGER.name in wanted:
+        check_file(store, release.ledger)
+
+
+def _named(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
+    """Tables and views that a SELECT names; none for what is no SELECT, which ``query`` will refuse."""
+    rows = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
+    left: list[Any] = [json.loads(text) for (text,) in rows]
+    found = set()
+    while left:
+        item = left.pop()
+        if isinstance(item, dict):
+            if item.get("type") == "BASE_TABLE":
+                found.add(item["table_name"].lower())
+            left.extend(item.values())
+        elif isinstance(item, list):
+            left.extend(item)
+    return found
 
 
 def query(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyRelation:
