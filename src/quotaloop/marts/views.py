@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import duckdb
@@ -13,38 +13,16 @@ from quotaloop.errors import UsageError
 from quotaloop.events.columns import CONTENT, COORDINATES, TIME
 from quotaloop.marts.candidate import EVENTS
 from quotaloop.marts.integrity import check_file, check_files, check_sizes
+from quotaloop.marts.policy_views import add_policies
 from quotaloop.marts.release import Day, FileEntry, Release, published_files, read_days
 from quotaloop.marts.tables import INGEST_LEDGER, PUBLISHED
-from quotaloop.quotas.policy import EVERYTHING, Policy, policies
+from quotaloop.quotas.policy import policies
 from quotaloop.storage.parquet import relation, verbatim
 from quotaloop.storage.store import Store
 
 _IN_MS = {"duration_us": "duration_ms", "ttft_us": "ttft_ms", "gpu_us": "gpu_ms"}
 EVENT_COLUMNS = tuple([_IN_MS.get(name, name) for name, _ in CONTENT] + ["hour", "topic", "partition", "offset"])
-_DECISIONS = pa.schema(
-    [
-        ("policy_epoch", pa.int64()),
-        ("tenant", pa.string()),
-        ("scope", pa.string()),
-        ("kind", pa.string()),
-        ("old_limit", pa.int64()),
-        ("new_limit", pa.int64()),
-        ("reason", pa.string()),
-        ("evidence", pa.string()),
-    ]
-)
-_LIMITS = pa.schema(
-    [
-        ("policy_epoch", pa.int64()),
-        ("tenant", pa.string()),
-        ("kind", pa.string()),
-        ("limit", pa.int64()),
-        ("per_seconds", pa.int64()),
-        ("burst", pa.int64()),
-    ]
-)
 _BEHIND = {"rate_limit_against_policy": "rate_limit_usage"}  # views to the table whose files they read
-_TIMES = pa.schema([("policy_epoch", pa.int64()), ("valid_from", TIME), ("expires_at", TIME)])
 
 
 def open_views(store: Store, release: Release, *, proven: Iterable[str] = ()) -> duckdb.DuckDBPyConnection:
@@ -80,7 +58,7 @@ def _make_views(connection: duckdb.DuckDBPyConnection, store: Store, release: Re
     for name, paths in files.items():
         _view(connection, name, paths, PUBLISHED[name].schema)
     event_files = _events(connection, store, days)
-    _policies(connection, list(policies(store)))
+    add_policies(connection, list(policies(store)))
     allowed = sorted({path for paths in files.values() for path in paths} | set(event_files))
     connection.execute("SET allowed_paths = ?", [sorted({*allowed, *map(verbatim, allowed)})])
     connection.execute("SET enable_external_access = false")
@@ -171,54 +149,3 @@ def _events(connection: duckdb.DuckDBPyConnection, store: Store, days: dict[str,
         source = f'{source} ANTI JOIN {relation(excluded)} AS excluded USING (topic, "partition", "offset")'
     connection.execute(f"CREATE VIEW events AS SELECT {kept} FROM {source}")
     return [*hours, *excluded]
-
-
-def _policies(connection: duckdb.DuckDBPyConnection, known: list[Policy]) -> None:
-    decisions, limits = [], []
-    before: dict[tuple[str, str, str], int] = {}
-    for policy in known:
-        now: dict[tuple[str, str, str], int] = {}
-        for limit in policy.limits:
-            scope = json.dumps({"model": limit.scope.model, "api_version": limit.scope.api_version}, sort_keys=True)
-            key = (limit.tenant, scope, limit.kind)
-            now[key] = limit.limit
-            evidence = json.dumps(limit.evidence, sort_keys=True)
-            reason = str(limit.evidence.get("bound_by", ""))
-            decisions.append((policy.epoch, *key, before.get(key), limit.limit, reason, evidence))
-            if limit.scope != EVERYTHING:  # hours are not counted by model and version
-                continue
-            limits.append(
-                (
-                    policy.epoch,
-                    limit.tenant,
-                    limit.kind,
-                    limit.limit,
-                    limit.per_seconds,
-                    limit.burst,
-                )
-            )
-        before = now
-    connection.register("quota_decisions", _table(decisions, _DECISIONS))
-    connection.register("policy_limits", _table(limits, _LIMITS))
-    times = [(policy.epoch, policy.valid_from, policy.expires_at) for policy in known]
-    connection.register("policy_times", _table(times, _TIMES))
-    connection.execute(
-        """
-        CREATE VIEW rate_limit_against_policy AS
-        WITH in_force AS (
-            SELECT u.hour AS at, max(p.policy_epoch) AS epoch
-            FROM (SELECT DISTINCT hour FROM rate_limit_usage) u
-            JOIN policy_times p ON p.valid_from <= u.hour GROUP BY u.hour
-            HAVING u.hour < arg_max(p.expires_at, p.policy_epoch))
-        SELECT u.*, l."limit", l.per_seconds, l.burst, f.epoch AS policy_epoch,
-               CASE WHEN u.kind = 'concurrency' THEN u.admitted ELSE u.peak_minute END / nullif(l."limit", 0)
-                 AS utilisation
-        FROM rate_limit_usage u LEFT JOIN in_force f ON f.at = u.hour
-        LEFT JOIN policy_limits l ON l.policy_epoch = f.epoch AND l.tenant = u.tenant AND l.kind = u.kind
-        """
-    )
-
-
-def _table(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
-    names = schema.names
-    return pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows], schema=schema)
