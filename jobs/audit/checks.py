@@ -53,7 +53,7 @@ def _line_identity(
 ) -> list[Verdict]:
     lines = {(row["topic"], row["partition"], row["start_offset"]): row for row in recounted.to_pylist()}
     sources = set(candidate.sources)
-    frozen = {hour for day in candidate.days.values() if day.frozen for hour in day.counted}
+    frozen = {hour for day in candidate.days.values() if day.frozen for hour in day.hours}
     failures = []
     for row in ledger:
         item = _range(row)

@@ -36,8 +36,8 @@ class Inputs:
 
     @property
     def frozen(self) -> frozenset[int]:
-        """Hours (epoch ms) whose raw is gone: they stay as they are."""
-        return frozenset(hour for day in self.parent_days.values() if day.frozen for hour in day.counted)
+        """Hours (epoch ms) of days whose raw is gone: they stay as they are, also those without any event."""
+        return frozenset(hour for day in self.parent_days.values() if day.frozen for hour in day.hours)
 
     @property
     def touched(self) -> Touched:

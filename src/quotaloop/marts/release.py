@@ -70,6 +70,12 @@ class Day:
     outcomes: dict[int, list[list[Any]]] = field(default_factory=dict)
     frozen: bool = False
 
+    @property
+    def hours(self) -> frozenset[int]:
+        """Every hour of the date (epoch ms), whether something happened in it or not."""
+        start = hour_ms(f"{self.date}T00:00:00Z")
+        return frozenset(range(start, start + 24 * 3_600_000, 3_600_000))
+
     def render(self) -> bytes:
         """Canonical JSON; its SHA-256 is the manifest's name."""
         return canonical(
