@@ -71,12 +71,12 @@ def strays(events: Mapping[int, int], span_ms: int) -> frozenset[int]:
     They come after more than ``span_ms`` without any event, and all that follow hold at most 1 % of the events. One
     line of the year 2099 would else leave the limits to itself: only the newest ``span_ms`` of hours makes them.
     """
-    ordered = sorted(events)
+    ordered, total = sorted(events), sum(events.values())
     found: frozenset[int] = frozenset()
     after = 0
     for before, hour in reversed(list(pairwise(ordered))):
         after += events[hour]
-        if after * _STRAY_ONE_IN > sum(events.values()):
+        if after * _STRAY_ONE_IN > total:
             break
         if hour - before > span_ms:
             found = frozenset(later for later in ordered if later >= hour)

@@ -49,3 +49,11 @@ def test_each_part_of_the_grain_makes_a_row_of_its_own() -> None:
 
 def test_columns_come_as_declared() -> None:
     assert usage_hourly(of(event("e", 0))).schema == USAGE_HOURLY.schema
+
+
+def test_rows_come_in_the_order_of_the_grain() -> None:
+    """Files are written as rows come, and readers may rely on their order."""
+    events = [event(f"{hour}-{name}", hour * HOUR, tenant=f"t{name:02}") for hour in (1, 0) for name in range(50)]
+    found = usage_hourly(of(*reversed(events)))
+    keys = list(zip(*(found[name].to_pylist() for name in USAGE_HOURLY.grain), strict=True))
+    assert keys == sorted(keys)
