@@ -16,10 +16,12 @@ PIP := -m pip --quiet --disable-pip-version-check --no-input
 # From the command line alone: a terminal's own LINES does not count.
 BENCH_LINES := $(if $(filter command line,$(origin LINES)),$(LINES))
 
-.PHONY: help setup java run test soak lint bench sample docs lock clean
+CLUSTER := docker/hadoop-spark/cluster
+
+.PHONY: help setup java maven run test soak lint bench sample docs lock clean cluster-up cluster-down run-cluster test-cluster
 
 help: ## List the targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 setup: java $(INSTALLED) ## Make .venv with the pinned packages and this project; done once, needs Python 3.11 and Java 17 or 21
 
@@ -38,11 +40,27 @@ run: setup ## Land the sample and run the whole loop in ./store
 	$(BIN)/quotaloop --store $(STORE) land files data/sample/requests.jsonl.gz --topic sample
 	$(BIN)/quotaloop --store $(STORE) run
 
-test: setup ## Run the whole test suite; ARGS='-k name' for a part
+test: setup maven ## Run the whole test suite; ARGS='-k name' for a part
 	TZ=UTC $(BIN)/python -m pytest $(ARGS)
 
+maven: ## See that Maven is there; as root on Debian, install it
+	@bin/check-maven
+
+cluster-up: setup maven ## Start Kafka, HDFS and YARN on this machine and wait until they are ready
+	$(CLUSTER) up
+
+cluster-down: ## End them; what they hold stays in build/cluster
+	$(CLUSTER) down
+
+run-cluster: cluster-up ## Write the sample into Kafka and run the whole loop on HDFS and YARN
+	@eval "$$($(CLUSTER) env)" && $(BIN)/python data/sample/produce.py "$$QUOTALOOP_KAFKA_BROKERS" sample
+	@eval "$$($(CLUSTER) env)" && set -x && $(BIN)/quotaloop land kafka --topic sample && $(BIN)/quotaloop run
+
+test-cluster: setup maven ## Run all tests that need real servers, the long ones too; ARGS='-k name' for a part
+	TZ=UTC $(BIN)/python -m pytest -m cluster $(ARGS)
+
 soak: setup ## Run the tests that take many minutes
-	TZ=UTC $(BIN)/python -m pytest -m soak $(ARGS)
+	TZ=UTC $(BIN)/python -m pytest -m 'soak and not cluster' $(ARGS)
 
 lint: setup ## Check style, format and types
 	$(BIN)/ruff check .
@@ -64,5 +82,6 @@ lock: ## Pin and hash the packages of pyproject.toml anew; UPGRADE=1 for newer o
 	@sed -i -e '/^#/d' -e '/^$$/d' -e '1i # Written by `make lock` from pyproject.toml, for Python 3.11 on Linux; not to be edited.' requirements.txt
 
 clean: ## Remove what tools leave behind; ./store and .venv stay
+	@! test -e build/cluster || $(CLUSTER) down
 	rm -rf build dist *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse metastore_db derby.log
 	find . -path ./$(VENV) -prune -o -path ./store -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -14,6 +14,7 @@ from quotaloop.quotas.derive import derive as derive_policy
 from quotaloop.quotas.derive import renew
 from quotaloop.quotas.fitness import Fitness, Stamps, fitness, strays
 from quotaloop.quotas.policy import Policy, check_push, epoch_ms, newest, store_policy
+from quotaloop.raw import closing
 from quotaloop.results import Derivation
 from quotaloop.sinks import file as file_sink
 
@@ -30,7 +31,7 @@ def fit_hours(work: Work, release: Release) -> Fitness:
         for hour, rows in day.outcomes.items()
         if any(tuple(row[:3]) == (waiver.range.topic, waiver.range.partition, waiver.range.start) for row in rows)
     }
-    with open_views(work.store, release, proven=("completeness_hourly",)) as connection:
+    with open_views(work.store, release, tables=["completeness_hourly"], proven=True) as connection:
         rows = connection.execute(
             "SELECT epoch_ms(hour), sum(expected), sum(missing) FROM completeness_hourly GROUP BY hour"
         ).fetchall()
@@ -40,7 +41,7 @@ def fit_hours(work: Work, release: Release) -> Fitness:
         waived=waived,
         stray=_strays(work, days),
         stamps=[Stamps(*row) for row in rows],
-        late={},  # a file's hours are closed by its import: nothing comes after that but another import
+        late=_late(work, days),
         settings=work.settings,
     )
 
@@ -60,7 +61,8 @@ def derive(work: Work) -> Derivation:
     as_of = _as_of(work, release)
     if not _recent(work, fit, as_of):
         return _renewed(work, previous, as_of, fit)
-    with open_views(work.store, release, proven=("demand_minutely", "rate_limit_usage")) as connection:
+    tables = ("demand_minutely", "rate_limit_usage", "events")
+    with open_views(work.store, release, tables=tables, proven=True) as connection:
         policy = derive_policy(
             connection,
             hours=fit.fit,
@@ -94,6 +96,25 @@ def publish(work: Work) -> Policy | None:
     file_sink.verify(work.store, policy)
     faults.reached("policy:published")
     return policy
+
+
+def _late(work: Work, days: Mapping[str, Day]) -> dict[int, tuple[int, int]]:
+    """Per hour (epoch ms) with any: accepted events that came after it had closed, and all its accepted events.
+
+    Files have none: their hours are closed by the import.
+    """
+    known = {name: closing.bounds(work.store, name) for name in closing.kafka_topics(work.store)}
+    found = {}
+    for day in days.values():
+        for hour, rows in day.outcomes.items():
+            closings = {name: closing.closing_of(work.store, name, hour, bounds) for name, bounds in known.items()}
+            late = 0
+            for topic, partition, start, accepted, *_ in rows:
+                record = closings.get(topic)
+                late += accepted if record is not None and start >= record.ends.get(partition, 0) else 0
+            if late:
+                found[hour] = (late, sum(row[3] for row in rows))
+    return found
 
 
 def _recent(work: Work, fit: Fitness, as_of: int) -> bool:

@@ -29,7 +29,7 @@ def code_zip() -> Path:
     digest = hashlib.sha256()
     for name, content in files:
         digest.update(b"%s\0%d\0%s" % (name.encode(), len(content), content))
-    target = _cache() / f"quotaloop-code-{digest.hexdigest()[:16]}.zip"
+    target = cache() / f"quotaloop-code-{digest.hexdigest()[:16]}.zip"
     if not target.exists():
         _write(target, files)
     return target
@@ -70,7 +70,7 @@ def _write(target: Path, files: list[tuple[str, bytes]]) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def _cache() -> Path:
+def cache() -> Path:
     """The user's cache directory, or one of this user alone beside other temporary files."""
     home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     for folder in (Path(home) / "quotaloop", Path(tempfile.gettempdir()) / f"quotaloop-{os.getuid()}"):

@@ -43,7 +43,7 @@ def parse(work: Work) -> None:
     with work.stage("parse", sum(item.end - item.start for item in todo), "lines"), work.spark() as spark:
         parse_on_spark(
             spark,
-            work.store.url,
+            work.store,
             units(todo, work.fingerprint),
             late_bound_ms=work.settings.late_bound,
             done=work.progress.advance,
@@ -68,6 +68,7 @@ def build(work: Work) -> Candidate:
         parent_ledger=work.base_ledger,
         fingerprint=work.fingerprint,
         revision=work.revision,
+        closed_before=work.closed_before,
         settings=work.settings,
     )
     with work.stage("build", inputs.touched_events, "events"), work.spark() as spark:
@@ -87,14 +88,12 @@ def recount(work: Work) -> dict[str, pa.Table]:
 
 def _recount(work: Work, made: Candidate, folder: str) -> None:
     from jobs.mapreduce.plan import plan
-    from jobs.mapreduce.recount import recount as recount_raw
+    from jobs.mapreduce.running import run
 
     lines = sum(item.end - item.start for item in made.sources)
+    wanted = plan(made.emit, made.read, late_bound_ms=work.settings.late_bound, lines=lines)
     with work.stage("recount", lines, "lines"):
-        result = recount_raw(
-            [work.store.uri(item.path) for item in made.sources],
-            plan(made.emit, made.read, late_bound_ms=work.settings.late_bound, lines=lines),
-        )
+        result = run(work.store, made.sources, wanted, work.settings)
     for name in RECOUNTED:
         sink = pa.BufferOutputStream()
         pq.write_table(result[name], sink, compression="zstd")
@@ -147,8 +146,19 @@ def release(work: Work) -> Release | None:
         days=store_days(work.store, made.days.values()),
         ledger=made.ledger,
         waivers=[waiver.path for waiver in waivers(work.store)],
+        open_hours=sorted(_open_hours(work, made)),
     )
     return new if publish(work.store, new) else None
+
+
+def _open_hours(work: Work, made: Candidate) -> set[int]:
+    """Hours that were counted once because they are open; those that a waiver answers for are not among them."""
+    return {
+        hour
+        for day in made.days.values()
+        for hour, word in day.counted.items()
+        if word == "once" and not work.is_closed(hour)
+    }
 
 
 def _candidate(work: Work) -> Candidate:

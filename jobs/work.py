@@ -14,10 +14,11 @@ from quotaloop.marts import candidate as candidates
 from quotaloop.marts.release import Day, Release, is_pinned, mend_pointer, newest, read_days
 from quotaloop.parsed.unit import Note, missing, parse_note, units
 from quotaloop.progress import Progress, Silence
+from quotaloop.raw import closing
 from quotaloop.raw.landing import unfinished
 from quotaloop.raw.ranges import Range, check_tiling, landed
 from quotaloop.settings import Settings
-from quotaloop.storage.address import open_store
+from quotaloop.storage.address import store_of
 from quotaloop.storage.parquet import read_table
 from quotaloop.storage.store import Store
 from quotaloop.version import fingerprint
@@ -36,21 +37,25 @@ class Work:
     @cached_property
     def store(self) -> Store:
         """The store of the settings, its pointer mended."""
-        store = open_store(self.settings.store)
+        store = store_of(self.settings)
         mend_pointer(store)
         return store
 
     @cached_property
     def ranges(self) -> list[Range]:
-        """The listing of the raw zone, found to tile; without imports that are not complete."""
+        """The listing of the raw zone, found to tile; of a partition only what is before what is not complete."""
+        holes: dict[tuple[str, int], int] = {}
+        for item in frozenset().union(*self.unfinished.values()):
+            place = (item.topic, item.partition)
+            holes[place] = min(item.start, holes.get(place, item.start))
         found = landed(self.store)
-        check_tiling(found)
-        incomplete = frozenset().union(*self.unfinished.values())
-        return [item for item in found if item not in incomplete]
+        whole = [item for item in found if item.start < holes.get((item.topic, item.partition), item.end)]
+        check_tiling(whole)
+        return whole
 
     @cached_property
     def unfinished(self) -> dict[str, frozenset[Range]]:
-        """Imports that were cut off; they are left out until the file is landed again."""
+        """What was begun and cut off; it is left out until it is landed again."""
         return unfinished(self.store)
 
     @cached_property
@@ -78,6 +83,26 @@ class Work:
     def new_ranges(self) -> list[Range]:
         """Ranges that the newest release does not have."""
         return [item for item in self.ranges if self.latest is None or not self.latest.has(item)]
+
+    @cached_property
+    def closed_before(self) -> int | None:
+        """Hours before this one (epoch ms) are closed; None if all that landed are."""
+        return closing.closed_before(self.store)
+
+    def is_closed(self, hour: int) -> bool:
+        """Has everything of this hour (epoch ms) landed, as far as its topics can tell?"""
+        return self.closed_before is None or hour < self.closed_before
+
+    @property
+    def closing(self) -> frozenset[int]:
+        """Hours (epoch ms) that were released while they were open, and are closed now."""
+        hours = self.latest.open_hours if self.latest else ()
+        return frozenset(hour for hour in hours if self.is_closed(hour))
+
+    @property
+    def is_pending(self) -> bool:
+        """Is there anything that the newest release does not have?"""
+        return bool(self.new_ranges or self.closing)
 
     @cached_property
     def unparsed(self) -> list[Range]:
@@ -111,7 +136,7 @@ class Work:
         """The revision that a build of these inputs makes."""
         days = self.latest.days if self.latest else {}
         carried = {date: days[date] for date in self.base_days}
-        return candidates.revision_of(self.fingerprint, self.base, carried, self.ranges)
+        return candidates.revision_of(self.fingerprint, self.base, carried, self.ranges, self.closed_before)
 
     @contextmanager
     def stage(self, name: str, total: int | None = None, unit: str = "") -> Iterator[None]:

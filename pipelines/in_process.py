@@ -8,27 +8,38 @@ from importlib import import_module
 from typing import Any
 
 from jobs.work import Work
-from pipelines.loop import LOOP, TO_LIMITERS, TO_RELEASE
+from pipelines.loop import LOOP, TO_BUILD, TO_LIMITERS, TO_RAW, TO_RELEASE
 from quotaloop.errors import CheckRefused, QuotaloopError
 from quotaloop.progress import Progress
 from quotaloop.quotas.policy import newest
 from quotaloop.results import Derivation, Done
 from quotaloop.settings import Settings
+from quotaloop.storage.lease import lease
 
 _TRIES = 4  # another run may take the next release number first
 
 
 def run(settings: Settings, progress: Progress) -> Done:
-    """The whole loop over what is pending; raises what a stage raises, and then nothing has become visible."""
+    """The whole loop over what is pending; raises what a stage raises, and then nothing has become visible.
+
+    Raises ``Taken`` where another run is at work on the store.
+    """
+    with lease(Work(settings).store, "run", length_ms=settings.lease):
+        run_stages(Work(settings, progress), TO_RAW)
+        return _release(settings, progress)
+
+
+def _release(settings: Settings, progress: Progress) -> Done:
     for _ in range(_TRIES):
         work = Work(settings, progress)
         if work.pinned:
             run_stages(work, ("parse",))
             return Done(work.latest, False, True, None, None, tuple(work.unfinished))
         released = False
-        if work.new_ranges:
-            with work.spark():
-                results = run_stages(work, TO_RELEASE)
+        if work.is_pending:
+            with work.spark():  # one session for both; the recount needs the room that it takes
+                run_stages(work, TO_BUILD)
+            results = run_stages(work, TO_RELEASE)
             if results["release"] is None:
                 continue
             released = True

@@ -15,7 +15,8 @@ class Stage:
 
 
 LOOP: tuple[Stage, ...] = (
-    Stage("parse", "jobs.stages:parse"),
+    Stage("land", "jobs.ingest.land:land"),
+    Stage("parse", "jobs.stages:parse", ("land",)),
     Stage("build", "jobs.stages:build", ("parse",)),
     Stage("recount", "jobs.stages:recount", ("build",)),
     Stage("audit", "jobs.stages:audit", ("recount",)),
@@ -23,5 +24,7 @@ LOOP: tuple[Stage, ...] = (
     Stage("derive", "jobs.feedback:derive", ("release",)),
     Stage("publish", "jobs.feedback:publish", ("derive",)),
 )
-TO_RELEASE = ("parse", "build", "recount", "audit", "release")
+TO_RAW = ("land",)
+TO_BUILD = ("parse", "build")
+TO_RELEASE = ("recount", "audit", "release")
 TO_LIMITERS = ("derive", "publish")

@@ -1,18 +1,22 @@
-"""One Spark session for the whole of the tests; every run in this process uses it."""
+"""What the whole of the tests shares: one Spark session, which every run in this process uses, and one cluster."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from quotaloop.settings import Settings
+from tests.servers import Cluster
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+_RUNNING = os.environ.get("QUOTALOOP_TEST_CLUSTER")  # the --dir of a cluster that is used, and left running
 
 os.environ["TZ"] = "UTC"
 time.tzset()
@@ -42,3 +46,23 @@ def spark() -> Iterator[SparkSession]:
         os.environ.pop("JDK_JAVA_OPTIONS")
         if before is not None:
             os.environ["JDK_JAVA_OPTIONS"] = before
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Servers of these tests alone; whoever needs one calls ``up``, all are ended after the last test."""
+    if _RUNNING:
+        yield Cluster(Path(_RUNNING))
+        return
+    made = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture(scope="session")
+def hdfs_cluster(cluster: Cluster) -> Cluster:
+    """The cluster with HDFS ready."""
+    cluster.up("namenode", "datanode")
+    return cluster

@@ -10,12 +10,12 @@ from pyspark.sql import SparkSession
 from jobs.spark.spread import spread
 from quotaloop.parsed.parse import parse_unit
 from quotaloop.parsed.unit import Unit
-from quotaloop.storage.address import open_store
+from quotaloop.storage.store import Store
 
 
 def parse_on_spark(
     spark: SparkSession,
-    store_url: str,
+    store: Store,
     units: list[Unit],
     *,
     late_bound_ms: int,
@@ -29,7 +29,7 @@ def parse_on_spark(
     waiting = iter([unit.range.end - unit.range.start for unit in ordered])
     spread(
         spark,
-        _Parse(store_url, late_bound_ms),
+        _Parse(store, late_bound_ms),
         ordered,
         done=lambda tasks: done(sum(next(waiting) for _ in range(tasks))),
     )
@@ -37,8 +37,8 @@ def parse_on_spark(
 
 @dataclass(frozen=True, slots=True)
 class _Parse:
-    store_url: str
+    store: Store
     late_bound_ms: int
 
     def __call__(self, unit: Unit) -> None:
-        parse_unit(open_store(self.store_url), unit, late_bound_ms=self.late_bound_ms)
+        parse_unit(self.store, unit, late_bound_ms=self.late_bound_ms)

@@ -62,9 +62,11 @@ def recount(raw_files: Sequence[str], plan: Plan, *, runner: str = "local", opti
 
 
 def _runner_options(runner: str, scratch: str, raw_files: Sequence[str]) -> list[str]:
-    options = ["--local-tmp-dir", scratch, "--python-bin", shlex.quote(sys.executable)]
+    options = ["--local-tmp-dir", scratch]
     if runner != "inline":
         options += ["--py-files", str(code_zip())]
+    if runner != "hadoop":
+        options += ["--python-bin", shlex.quote(sys.executable)]
     if runner == "local":
         lines = sum(item.end - item.start for item in map(range_of, raw_files))
         cores = max(1, min(len(os.sched_getaffinity(0)), lines // LINES_A_CORE))

@@ -26,6 +26,7 @@ from quotaloop.marts.plan import hours_of_boots, index
 from quotaloop.marts.release import Day, FileEntry
 from quotaloop.parsed.unit import Unit
 from quotaloop.progress import Progress
+from quotaloop.raw.ranges import Range
 from quotaloop.storage.store import Store
 
 _EVENTS_OF_A_TASK = 500_000  # neighbouring hours share a task up to here; an hour is never split
@@ -47,7 +48,7 @@ class _Build:
         self.frozen = inputs.frozen
         self.touched = inputs.touched
         self.index = index(inputs.notes)
-        self.target = Target(store.url, inputs.revision, inputs.settings.task_memory)
+        self.target = Target(store, inputs.revision, inputs.settings.task_memory)
         self.sources = Sources(store, inputs, self.touched.events)
         self.sources.replaced[tables.RATE_LIMIT_USAGE.name] = self.touched.rates
 
@@ -59,10 +60,11 @@ class _Build:
         for table in tables.HOURLY:
             written = self.sources.written.get(table.name, [])
             groups.check(self.store, table, written, self.inputs.settings.max_groups)
-        emit = self.touched.rates | self.sources.replaced[tables.COMPLETENESS_HOURLY.name]
-        days = composing.compose(self.inputs, self.sources, emit=emit, events=self.touched.events, outcomes=outcomes)
-        self._daily(days, sorted({composing.date_of(hour) for hour in emit}))
+        built = self.touched.rates | self.sources.replaced[tables.COMPLETENESS_HOURLY.name]
+        days = composing.compose(self.inputs, self.sources, hours=built, events=self.touched.events, outcomes=outcomes)
+        self._daily(days, sorted({composing.date_of(hour) for hour in built}))
         faults.reached("build:files")
+        emit = self.inputs.closed(built | self.inputs.open_before)
         read = self._read_hours(emit)
         return Candidate(
             revision=self.inputs.revision,
@@ -72,7 +74,7 @@ class _Build:
             new=self.inputs.new,
             emit=sorted(emit),
             read=sorted(read),
-            sources=sorted({*self.index.holding(read), *self.inputs.new}),
+            sources=sorted({*self.index.holding(read), *self._complete(self.inputs.new)}),
             days=days,
             ledger=ledger.write(self.store, self.inputs, days, self.frozen),
         )
@@ -180,6 +182,13 @@ class _Build:
         ]
         for date, made in zip(dates, spread(self.spark, Merge(self.target), files), strict=True):
             days[date].tables.update({name: entries for name, entries in made.files.items() if entries})
+
+    def _complete(self, ranges: Iterable[Range]) -> Iterator[Range]:
+        """Ranges without an open hour; others are counted again when their hours close."""
+        for item in ranges:
+            hours = self.inputs.notes[item].hours
+            if self.inputs.closed(hours) == frozenset(hours):
+                yield item
 
     def _read_hours(self, emit: frozenset[int]) -> frozenset[int]:
         """Hours that the recount has to read: also those whose attempts or stamps have a part in ``emit``."""

@@ -16,14 +16,14 @@ from quotaloop.parsed.unit import Unit
 
 
 def compose(
-    inputs: Inputs, sources: Sources, *, emit: Iterable[int], events: frozenset[int], outcomes: Iterable[Iterable[Any]]
+    inputs: Inputs, sources: Sources, *, hours: Iterable[int], events: frozenset[int], outcomes: Iterable[Iterable[Any]]
 ) -> dict[str, Day]:
-    """The parent's days, and those of the hours ``emit`` (epoch ms) anew; daily tables are not in the new ones yet.
+    """The parent's days, and those of ``hours`` (epoch ms) anew; daily tables are not in the new ones yet.
 
     ``outcomes`` are rows of hour and counts (see ``Day``) for the hours ``events``.
     """
     days = dict(inputs.parent_days)
-    hours = frozenset(emit)
+    hours = frozenset(hours)
     changed = {date_of(hour) for hour in hours}
     for date in sorted(changed):
         before = inputs.parent_days.get(date)

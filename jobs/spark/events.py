@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -31,7 +31,8 @@ def opened(store: Store, files: EventFiles, memory: str) -> Iterator[Connection]
     with connect(memory) as db, ExitStack() as stack:
         for name, paths, schema in views:
             if paths:
-                db.execute(f"CREATE VIEW {name} AS FROM {relation(_on_disk(store, paths, stack))}")
+                here = stack.enter_context(store.all_on_disk(paths))
+                db.execute(f"CREATE VIEW {name} AS FROM {relation(map(str, here))}")
             else:
                 db.register(name, schema.empty_table())
         yield db
@@ -47,7 +48,3 @@ def view_once(db: Connection, name: str, hours: Collection[int]) -> None:
     db.execute(f"""
         CREATE VIEW {name} AS FROM (FROM units WHERE {in_hours(hours)})
         ANTI JOIN excluded USING (topic, "partition", "offset")""")
-
-
-def _on_disk(store: Store, paths: Sequence[str], stack: ExitStack) -> list[str]:
-    return [str(stack.enter_context(store.on_disk(path))) for path in paths]

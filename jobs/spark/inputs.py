@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ class Inputs:
     """Raw with its notes, the release whose files can be carried over, code and settings.
 
     ``parent_ledger`` is the newest release's even where there is no ``parent``: of raw that is gone it is all there is.
+    Hours before ``closed_before`` (epoch ms) are closed; None: all are.
     """
 
     ranges: list[Range]
@@ -27,6 +29,7 @@ class Inputs:
     parent_ledger: pa.Table | None
     fingerprint: str
     revision: str
+    closed_before: int | None
     settings: Settings
 
     @property
@@ -38,6 +41,16 @@ class Inputs:
     def frozen(self) -> frozenset[int]:
         """Hours (epoch ms) of days whose raw is gone: they stay as they are, also those without any event."""
         return frozenset(hour for day in self.parent_days.values() if day.frozen for hour in day.hours)
+
+    def closed(self, hours: Iterable[int]) -> frozenset[int]:
+        """Those of the hours (epoch ms) that are closed."""
+        bound = self.closed_before
+        return frozenset(hour for hour in hours if bound is None or hour < bound)
+
+    @property
+    def open_before(self) -> frozenset[int]:
+        """Hours that the parent has counted once, because they were open."""
+        return frozenset(self.parent.open_hours if self.parent else ()) - self.frozen
 
     @property
     def touched(self) -> Touched:

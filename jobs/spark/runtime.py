@@ -11,9 +11,11 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from jobs.environment import PYTHON
 from jobs.shipping import code_zip
+from jobs.spark.yarn import on_yarn
 from quotaloop.errors import ServiceUnreachable
-from quotaloop.settings import Settings
+from quotaloop.settings import SHIPPED, Settings
 
 _SETTINGS = {
     "spark.ui.enabled": "false",
@@ -62,8 +64,12 @@ def _own_driver(settings: Settings) -> dict[str, str]:
     """What this process decides where it starts the driver itself; under ``spark-submit`` the submitter has decided."""
     if "PYSPARK_GATEWAY_PORT" in os.environ:
         return {}
+    if settings.task_python:
+        os.environ["PYSPARK_PYTHON"] = PYTHON if settings.task_python == SHIPPED else settings.task_python
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     options = {"spark.master": settings.spark_master, "spark.driver.memory": settings.spark_memory}
+    if settings.spark_master == "yarn":
+        options |= on_yarn(settings)
     java = ["-XX:TieredStopAtLevel=1"]  # rows never pass through Java: its second compiler would cost, not save
     if _LOGGING.exists():
         java.append(f"-Dlog4j2.configurationFile=file:{_LOGGING}")

@@ -22,7 +22,6 @@ from jobs.spark.transforms.stamp_runs import prior_stamps, stamp_runs
 from jobs.spark.transforms.usage_hourly import usage_hourly
 from quotaloop.marts import internal, tables
 from quotaloop.marts.release import FileEntry
-from quotaloop.storage.address import open_store
 from quotaloop.storage.parquet import relation
 from quotaloop.storage.store import Store
 
@@ -33,14 +32,9 @@ Written = dict[str, list[FileEntry]]
 class Target:
     """Where tasks write."""
 
-    store_url: str
+    store: Store
     revision: str
     memory: str  # that DuckDB may take
-
-    @property
-    def store(self) -> Store:
-        """The store itself."""
-        return open_store(self.store_url)
 
     def write(self, name: str, rows: pa.Table, hours: frozenset[int] | None = None) -> list[FileEntry]:
         """Write a table's rows; with ``hours`` (epoch ms) only those of them."""
@@ -139,7 +133,7 @@ class Merge:
     def __call__(self, files: Mapping[str, list[str]]) -> Made:
         with connect(self.target.memory) as db, ExitStack() as stack:
             for name, paths in files.items():
-                on_disk = [str(stack.enter_context(self.target.store.on_disk(path))) for path in paths]
-                db.execute(f"CREATE VIEW {name} AS FROM {relation(on_disk)}")
+                here = stack.enter_context(self.target.store.all_on_disk(paths))
+                db.execute(f"CREATE VIEW {name} AS FROM {relation(map(str, here))}")
             wanted = [table for table, hourly in tables.DAILY.items() if hourly.name in files]
             return Made({table.name: self.target.write(table.name, daily(db, table)) for table in wanted})

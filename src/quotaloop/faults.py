@@ -1,7 +1,7 @@
 """Named points at which a test may end the process, as a power cut would.
 
-``QUOTALOOP_KILL_AT=<point>`` ends the process with SIGKILL when it gets there. The points are those of the commit
-sequence; nothing else depends on them.
+``QUOTALOOP_KILL_AT=<point>`` ends the process with SIGKILL when it gets there, ``QUOTALOOP_STOP_AT=<point>`` puts it to
+sleep until it is sent SIGCONT. The points are those of the commit sequence; nothing else depends on them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ POINTS = (
     "policy:numbered",
     "policy:published",
 )
+LANDING_POINTS = ("kafka:claimed", "kafka:copied", "kafka:range", "kafka:closed")
 
 
 def reached(point: str) -> None:
     """Say that the work got to ``point``."""
     if os.environ.get("QUOTALOOP_KILL_AT") == point:
         os.kill(os.getpid(), signal.SIGKILL)
+    if os.environ.get("QUOTALOOP_STOP_AT") == point:
+        os.kill(os.getpid(), signal.SIGSTOP)

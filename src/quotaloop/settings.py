@@ -6,13 +6,14 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from quotaloop.errors import UsageError
 
 COMPLETENESS = ("require", "when-stamped", "off")
+SHIPPED = "shipped"  # of task_python: the packages travel with the job
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -24,11 +25,23 @@ class Settings:
     """
 
     store: str = "file:./store"
+    webhdfs: str = ""
+    hdfs_user: str = ""
     late_bound: int = 48 * 3_600_000
     closed_grace: int = 70 * 60_000
     max_bad_share: float = 0.05
     max_groups: int = 1_000_000
     range_bytes: int = 256 * 1024 * 1024
+    land_after: int = 15 * 60_000
+    land_on: str = "process"
+    kafka_topics: str = ""
+    kafka_brokers: str = ""
+    kafka_security: str = "plaintext"
+    kafka_mechanism: str = "SCRAM-SHA-512"
+    kafka_username: str = ""
+    kafka_password: str = field(default="", repr=False)
+    kafka_password_file: str = ""
+    kafka_ca: str = ""
     max_inflated_bytes: int = 64 * 1024**3
     max_inflation: int = 200
     completeness: str = "when-stamped"
@@ -58,7 +71,14 @@ class Settings:
     weights: str = ""
     spark_master: str = "local[*]"
     spark_memory: str = "1g"
+    spark_executors: int = 2
+    recount_on: str = "auto"
+    hadoop_bin: str = ""
+    hadoop_streaming_jar: str = ""
+    task_python: str = ""
     task_memory: str = "2GB"
+    lease: int = 5 * 60_000
+    patience: int = 20_000
 
     def rows_only(self) -> dict[str, Any]:
         """The settings that touch rows; revisions are carried over only between equal ones."""
@@ -77,7 +97,33 @@ def duration_ms(text: str) -> int:
     return int(match[1]) * _UNITS_MS[match[2] or "s"]
 
 
-_DURATIONS = frozenset({"late_bound", "closed_grace", "max_policy_age", "policy_lifetime", "quota_span"})
+_SIZE = re.compile(r"([1-9][0-9]*)(MB|GB)")
+_WORDS = {
+    "completeness": COMPLETENESS,
+    "land_on": ("process", "spark"),
+    "recount_on": ("auto", "local", "hadoop"),
+    "kafka_security": ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"),
+}
+_DURATIONS = frozenset(
+    {
+        "late_bound",
+        "closed_grace",
+        "land_after",
+        "max_policy_age",
+        "policy_lifetime",
+        "quota_span",
+        "lease",
+        "patience",
+    }
+)
+
+
+def megabytes(size: str) -> int:
+    """Whole megabytes of a size such as ``512MB`` or ``2GB``; raises ``UsageError``."""
+    match = _SIZE.fullmatch(size)
+    if match is None:
+        raise UsageError(f"{size!r} is not a size: write 512MB or 2GB")
+    return int(match[1]) * (1024 if match[2] == "GB" else 1)
 
 
 def load(
@@ -91,7 +137,7 @@ def load(
     Raises ``UsageError`` for a file that cannot be read, a name that is not a setting and a value of another type.
     """
     environ = os.environ if environ is None else environ
-    types = {field.name: field.type for field in fields(Settings)}
+    types = {item.name: item.type for item in fields(Settings)}
     chosen: dict[str, Any] = {}
     for name, value in _from_file(config).items():
         if name not in types:
@@ -102,7 +148,13 @@ def load(
         if value is not None:
             chosen[name] = value
     chosen.update({name: value for name, value in (flags or {}).items() if value is not None})
-    return replace(Settings(), **{name: _typed(name, str(types[name]), value) for name, value in chosen.items()})
+    return with_changes(Settings(), chosen)
+
+
+def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """Settings with some of them as they were written; raises ``UsageError`` for a value of another type."""
+    types = {item.name: str(item.type) for item in fields(Settings)}
+    return replace(settings, **{name: _typed(name, types[name], value) for name, value in changes.items()})
 
 
 def _from_file(config: Path | None) -> dict[str, Any]:
@@ -123,9 +175,9 @@ def _typed(name: str, kind: str, value: Any) -> Any:
         number = float(value) if kind == "float" else int(str(value)) if kind == "int" else str(value)
     except ValueError as error:
         raise UsageError(f"setting {name}: {value!r} is not a number") from error
-    if name == "completeness" and number not in COMPLETENESS:
-        raise UsageError(f"setting completeness: {value!r} is none of {', '.join(COMPLETENESS)}")
-    if name == "task_memory" and not re.fullmatch(r"[1-9][0-9]*(MB|GB)", str(number)):
+    if name in _WORDS and number not in _WORDS[name]:
+        raise UsageError(f"setting {name}: {value!r} is none of {', '.join(_WORDS[name])}")
+    if name == "task_memory" and _SIZE.fullmatch(str(number)) is None:
         raise UsageError(f"setting task_memory: {value!r} is not a size: write 512MB or 2GB")
     if isinstance(number, float | int) and not (0 <= number < float("inf")):
         raise UsageError(f"setting {name}: {value!r} is out of range")

@@ -17,7 +17,7 @@ def engines(spark: object) -> Iterator[None]:  # noqa: ARG001 - runs find the op
     from jobs.mapreduce.recount import recount
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jobs.mapreduce.recount.recount", partial(recount, runner="inline"))
+        patch.setattr("jobs.mapreduce.running.recount", partial(recount, runner="inline"))
         yield
 
 

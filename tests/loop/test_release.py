@@ -16,7 +16,7 @@ import pytest
 
 from jobs import stages
 from pipelines.in_process import run_stages
-from pipelines.loop import TO_RELEASE
+from pipelines.loop import TO_BUILD, TO_RELEASE
 from quotaloop import faults
 from quotaloop.marts.release import resume, roll_back
 from tests.loop.stores import HOUR, Loop, assert_same, event
@@ -186,7 +186,7 @@ def test_a_rollback_to_a_release_that_is_not_there_changes_nothing(first: Loop, 
 def test_of_two_runs_over_the_same_lines_one_takes_the_number_and_the_other_finds_it_taken(
     first: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop = first.copy(tmp_path / "store")
+    loop = first.copy(tmp_path / "store", lease=0)
     loop.land("t", event("e2", HOUR))
     inner: list[bool] = []
     _before_the_first_release(monkeypatch, lambda: inner.append(loop.run().released))
@@ -204,7 +204,7 @@ def test_a_run_that_was_overtaken_by_one_with_fewer_lines_goes_on_from_its_relea
     loop = first.copy(tmp_path / "store")
     loop.land("t", event("e2", HOUR))
     early = loop.work()
-    run_stages(early, TO_RELEASE[:-1])
+    run_stages(early, (*TO_BUILD, *TO_RELEASE[:-1]))
     loop.land("t", event("e3", HOUR))
     _before_the_first_release(monkeypatch, partial(run_stages, early, ("release",)))
     done = loop.run()

@@ -61,25 +61,27 @@ def candidate() -> Candidate:
 
 def test_the_revision_is_a_function_of_what_goes_in() -> None:
     parent = Release(**PARENT)
-    assert revision_of("f", parent, parent.days, RANGES) == revision_of(
-        "f", Release(**PARENT), parent.days, RANGES[::-1]
+    assert revision_of("f", parent, parent.days, RANGES, None) == revision_of(
+        "f", Release(**PARENT), parent.days, RANGES[::-1], None
     )
-    assert len(revision_of("f", None, {}, [])) == 16
+    assert len(revision_of("f", None, {}, [], None)) == 16
 
 
 def test_everything_that_goes_in_makes_another_revision() -> None:
     parent = Release(**PARENT)
     found = [
-        revision_of("f", parent, parent.days, RANGES),
-        revision_of("g", parent, parent.days, RANGES),
-        revision_of("f", None, {}, RANGES),
-        revision_of("f", Release(**(PARENT | {"number": 5})), parent.days, RANGES),
-        revision_of("f", parent, {"2026-03-02": "b" * 64}, RANGES),
-        revision_of("f", None, {"2026-03-03": "a" * 64}, RANGES),
-        revision_of("f", parent, parent.days, RANGES[:2]),
-        revision_of("f", parent, parent.days, [*RANGES[:2], Range("u@2", 31, 5, 7)]),
-        revision_of("f", parent, parent.days, [*RANGES[:2], Range("u@3", 31, 5, 6)]),
-        revision_of("f", parent, parent.days, [*RANGES[:2], Range("u@2", 32, 5, 6)]),
+        revision_of("f", parent, parent.days, RANGES, None),
+        revision_of("g", parent, parent.days, RANGES, None),
+        revision_of("f", None, {}, RANGES, None),
+        revision_of("f", Release(**(PARENT | {"number": 5})), parent.days, RANGES, None),
+        revision_of("f", parent, {"2026-03-02": "b" * 64}, RANGES, None),
+        revision_of("f", None, {"2026-03-03": "a" * 64}, RANGES, None),
+        revision_of("f", parent, parent.days, RANGES[:2], None),
+        revision_of("f", parent, parent.days, [*RANGES[:2], Range("u@2", 31, 5, 7)], None),
+        revision_of("f", parent, parent.days, [*RANGES[:2], Range("u@3", 31, 5, 6)], None),
+        revision_of("f", parent, parent.days, [*RANGES[:2], Range("u@2", 32, 5, 6)], None),
+        revision_of("f", parent, parent.days, RANGES, 3_600_000),
+        revision_of("f", parent, parent.days, RANGES, 7_200_000),
     ]
     assert len(set(found)) == len(found)
 

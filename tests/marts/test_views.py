@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import duckdb
@@ -13,7 +13,7 @@ from quotaloop.errors import UsageError
 from quotaloop.events.fields import FIELDS
 from quotaloop.marts.release import FileEntry, Release
 from quotaloop.marts.tables import PUBLISHED
-from quotaloop.marts.views import open_views, query
+from quotaloop.marts.views import named, open_views, query
 from quotaloop.storage.local import LocalStore
 from tests.marts.handmade import DAY, HOUR, Handmade, Row, at
 
@@ -55,7 +55,8 @@ class Opened:
         self._listed = made.add("usage_hourly", {"hour": at(0), "tenant": "a"}, hours=[DAY])
         self._unlisted = made.write("usage_hourly", [{"tenant": "unlisted"}], [DAY], "")
         (folder / "secret").write_text("a,b\n1,2\n")
-        self.connection = open_views(made.store, made.release())
+        self._views = open_views(made.store, made.release())
+        self.connection = self._views.__enter__()
         self._folder, self._store = folder, made.store
         self.before = self.bytes()
 
@@ -68,6 +69,10 @@ class Opened:
         """Every file there is."""
         return {path.as_posix(): path.read_bytes() for path in self._folder.rglob("*") if path.is_file()}
 
+    def close(self) -> None:
+        """No more views."""
+        self._views.__exit__(None, None, None)
+
     def _entries(self) -> dict[str, FileEntry]:
         return {"listed": self._listed, "unlisted": self._unlisted}
 
@@ -76,7 +81,7 @@ class Opened:
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     opened = Opened(tmp_path_factory.mktemp("opened"))
     yield opened
-    opened.connection.close()
+    opened.close()
 
 
 def test_every_table_has_a_view_of_its_columns_though_it_has_no_file(made: Handmade) -> None:
@@ -114,6 +119,91 @@ def test_a_view_holds_the_files_of_its_release_and_no_others(made: Handmade) -> 
     with views(made, first) as old, views(made, second) as new:
         assert query(old, statement).fetchall() == [("a", 1)]
         assert query(new, statement).fetchall() == [("a", 1), ("b", 2)]
+
+
+class Counting(LocalStore):
+    """A store that remembers which of its files were wanted on this machine."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.fetched: list[str] = []
+
+    def all_on_disk(self, paths: Sequence[str]) -> AbstractContextManager[list[Path]]:
+        self.fetched.extend(paths)
+        return super().all_on_disk(paths)
+
+
+@pytest.mark.parametrize(
+    ("tables", "fetched"),
+    [
+        ([], []),
+        (["usage_hourly"], ["usage_hourly"]),
+        (["usage_hourly", "no_such_table"], ["usage_hourly"]),
+        (["rate_limit_against_policy"], ["rate_limit_usage"]),
+        (["events"], ["events", "exclusions"]),
+        (["ingest_ledger"], ["ingest_ledger"]),
+        (None, ["events", "exclusions", "ingest_ledger", "rate_limit_usage", "stamp_runs", "usage_hourly"]),
+    ],
+)
+def test_only_the_files_of_tables_that_will_be_read_are_fetched_each_once(
+    made: Handmade, tables: list[str] | None, fetched: list[str]
+) -> None:
+    entries = {name: made.add(name, {"hour": at(0)}, hours=[DAY]) for name in ("usage_hourly", "rate_limit_usage")}
+    entries |= {"events": made.add("events", event("a"), hours=[DAY])}
+    entries |= {name: made.add(name, {"hour": at(0)}, hours=[DAY]) for name in ("exclusions", "stamp_runs")}
+    made.day(DAY + 24 * HOUR).tables["events"] = [entries["events"]]
+    entries["ingest_ledger"] = made.add_ledger({})
+    store = Counting(made.store.root)
+    with open_views(store, made.release(), tables=tables) as connection:
+        assert sorted(store.fetched) == sorted(entries[name].path for name in fetched)
+        for name in entries.keys() - {"exclusions", "stamp_runs"}:
+            if name in fetched:
+                query(connection, f"FROM {name}").fetchall()
+
+
+def test_a_table_that_was_not_asked_for_can_be_described_and_not_be_read(made: Handmade) -> None:
+    made.add("usage_hourly", {"hour": at(0)}, hours=[DAY])
+    made.add("events", event("a"), hours=[DAY])
+    described = "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name IN ({}) ORDER BY ALL"
+    statement = described.format(", ".join(f"'{name}'" for name in [*PUBLISHED, *DERIVED]))
+    with open_views(made.store, made.release()) as connection:
+        wanted = query(connection, statement).fetchall()
+        views = query(connection, "SHOW TABLES").fetchall()
+    with open_views(made.store, made.release(), tables=[]) as connection:
+        assert query(connection, statement).fetchall() == wanted
+        names = {name for (name,) in query(connection, "SHOW TABLES").fetchall()}
+        assert names - {name for (name,) in views} == set()
+        for name in [*PUBLISHED, "events", "rate_limit_against_policy"]:
+            for read in (f"FROM {name}", f"SELECT count(*) FROM {name}", f"SELECT 1 WHERE EXISTS (FROM {name})"):
+                with pytest.raises((UsageError, duckdb.Error), match="is not open; name it in the statement"):
+                    query(connection, read).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("statement", "tables"),
+    [
+        ("SELECT 1", set()),
+        ("SHOW TABLES", set()),
+        ("FROM usage_hourly", {"usage_hourly"}),
+        ("TABLE Usage_Hourly", {"usage_hourly"}),
+        ('SELECT * FROM main."usage_hourly" AS u', {"usage_hourly"}),
+        ("SUMMARIZE usage_hourly", {"usage_hourly"}),
+        ("SELECT (SELECT max(ok) FROM usage_daily) FROM usage_hourly", {"usage_daily", "usage_hourly"}),
+        ("WITH x AS (FROM events) SELECT * FROM x WHERE hour IN (SELECT hour FROM y)", {"events", "x", "y"}),
+        ("FROM events UNION ALL FROM usage_hourly", {"events", "usage_hourly"}),
+        ("FROM (UNPIVOT usage_hourly ON ok INTO NAME n VALUE v)", {"usage_hourly"}),
+        ("FROM query('FROM usage_hourly')", None),
+        ("SELECT * FROM events, query_table('usage_hourly')", None),
+    ],
+)
+def test_what_a_select_reads_is_known_before_it_runs(statement: str, tables: set[str] | None) -> None:
+    assert named(statement) == tables
+
+
+@pytest.mark.parametrize("statement", ["", "SELEC 1", "SELECT 1; SELECT 2", "DROP VIEW x", "EXPLAIN SELECT 1"])
+def test_what_is_no_select_is_refused_before_anything_is_read(statement: str) -> None:
+    with pytest.raises(UsageError, match=r"\Asql[^\n]*\Z"):
+        named(statement)
 
 
 def test_times_are_utc(made: Handmade) -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from jobs.work import Work
 from pipelines import in_process
-from pipelines.loop import LOOP, TO_LIMITERS, TO_RELEASE, Stage
+from pipelines.loop import LOOP, TO_BUILD, TO_LIMITERS, TO_RAW, TO_RELEASE, Stage
 from quotaloop.settings import Settings
 
-ORDER = ["parse", "build", "recount", "audit", "release", "derive", "publish"]
+ORDER = ["land", "parse", "build", "recount", "audit", "release", "derive", "publish"]
 
 
 @pytest.mark.parametrize("stage", LOOP, ids=lambda stage: stage.name)
@@ -31,7 +31,7 @@ def test_every_stage_stands_after_those_that_it_needs() -> None:
         assert set(stage.after) <= seen, stage.name
         seen.add(stage.name)
     assert [stage.name for stage in LOOP] == ORDER
-    assert [*TO_RELEASE, *TO_LIMITERS] == ORDER
+    assert [*TO_RAW, *TO_BUILD, *TO_RELEASE, *TO_LIMITERS] == ORDER
 
 
 def test_stages_run_in_the_order_of_their_needs_whatever_order_they_are_named_in(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -15,20 +16,30 @@ import pytest
 
 from quotaloop.errors import UsageError
 from quotaloop.storage.address import open_store
+from quotaloop.storage.hdfs import HdfsStore
 from quotaloop.storage.local import LocalStore
 from quotaloop.storage.store import Store
+from tests.storage.stores import hdfs_store
 
 
-def local(folder: Path) -> Store:
-    return LocalStore(folder / "store")
-
-
-STORES: dict[str, Callable[[Path], Store]] = {"local": local}
-
-
-@pytest.fixture(params=STORES, ids=str)
+@pytest.fixture(params=["local", pytest.param("hdfs", marks=pytest.mark.cluster)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return STORES[request.param](tmp_path)
+    if request.param == "local":
+        return LocalStore(tmp_path / "a store")
+    return hdfs_store(request.getfixturevalue("hdfs_cluster"))
+
+
+def turns(store: Store, most: int) -> int:
+    """How often to try what goes wrong now and then; a write to HDFS takes up to half a second."""
+    return most if isinstance(store, LocalStore) else most // 5
+
+
+def around(store: Store) -> Store:
+    """The folder that the store lies in, alone."""
+    if isinstance(store, HdfsStore):
+        return open_store(store.url.rpartition("/")[0], webhdfs=store.webhdfs, user=store.user)
+    assert isinstance(store, LocalStore)
+    return LocalStore(store.root.parent)
 
 
 def names(store: Store, folder: str = "") -> list[str]:
@@ -48,6 +59,69 @@ def test_what_is_written_is_read(store: Store) -> None:
     assert info.modified_ms > 1_600_000_000_000
 
 
+@pytest.mark.parametrize("size", [0, 1, 5_000_000, 20_000_001])
+def test_files_of_any_size_are_written_piece_by_piece_and_read_in_any_way(store: Store, size: int) -> None:
+    data = os.urandom(size)
+    with store.create() as pending:
+        for start in range(0, size, 999_999):
+            assert pending.write(data[start : start + 999_999]) == len(data[start : start + 999_999])
+        assert pending.commit("file")
+    (info,) = store.files("")
+    assert info.size == size
+    assert store.read("file") == data
+    with store.open("file") as file:
+        pieces = iter(lambda: file.read(77_777), b"")
+        assert b"".join(pieces) == data
+    with store.open("file") as file:
+        assert b"".join(file) == data
+        file.seek(size // 2)
+        assert file.read() == data[size // 2 :]
+        assert file.seek(0, os.SEEK_END) == file.tell() == size
+    with store.on_disk("file") as path:
+        assert path.read_bytes() == data
+
+
+def test_names_may_hold_what_has_a_meaning_elsewhere(store: Store) -> None:
+    paths = [
+        "a b/c",
+        "100%/x",
+        "%20",
+        "#LATEST",
+        "a#b",
+        "why?/x",
+        "a&b=c;d+e",
+        "[x]*{y}",
+        "~",
+        "it's",
+        "\u00e9 \u4e2d/\U0001f600",
+    ]
+    for path in paths:
+        assert store.write_if_absent(path, path.encode())
+    assert names(store) == sorted(paths)
+    for path in paths:
+        assert store.read(path) == path.encode()
+        assert store.exists(path)
+        with store.on_disk(path) as copy:
+            assert copy.read_bytes() == path.encode()
+        store.replace(path, b"new")
+        assert [info.size for info in store.files("") if info.path == path] == [3]
+        store.delete(path)
+    assert names(store) == []
+
+
+def test_a_copy_on_disk_is_gone_when_nobody_needs_it(store: Store) -> None:
+    store.write_if_absent("a", b"1")
+    with store.on_disk("a") as path:
+        assert path.exists()
+    assert path.exists() == isinstance(store, LocalStore)
+
+
+def test_a_store_can_be_sent_to_another_process(store: Store) -> None:
+    store.write_if_absent("a", b"1")
+    there = pickle.loads(pickle.dumps(store))
+    assert (there.read("a"), there.url) == (b"1", store.url)
+
+
 def test_what_is_not_there_is_said_to_be_missing(store: Store) -> None:
     with pytest.raises(FileNotFoundError):
         store.read("none")
@@ -63,6 +137,15 @@ def test_a_file_is_on_disk_for_programs_that_open_paths(store: Store) -> None:
         assert path.read_bytes() == b"bytes"
     with pytest.raises(FileNotFoundError), store.on_disk("a/c"):
         pass
+    paths = [f"many/{number}" for number in range(20)]
+    for path in paths:
+        store.write_if_absent(path, path.encode())
+    with store.all_on_disk([*paths, "a/b", *paths]) as files:
+        assert [file.read_text() for file in files] == [*paths, "bytes", *paths]
+    with pytest.raises(FileNotFoundError), store.all_on_disk([*paths, "a/c"]):
+        pass
+    with store.all_on_disk([]) as files:
+        assert files == []
 
 
 def test_the_first_to_take_a_name_keeps_it(store: Store) -> None:
@@ -74,6 +157,13 @@ def test_the_first_to_take_a_name_keeps_it(store: Store) -> None:
         assert not pending.commit("claim")
     assert store.read("claim") == b"first"
     assert names(store) == ["claim"]
+    assert names(around(store)) == ["a store/claim"]  # the losers left nothing under other names
+
+
+def test_a_folder_is_a_name_that_is_taken(store: Store) -> None:
+    store.write_if_absent("claim/a", b"there")
+    assert not store.write_if_absent("claim", b"late")
+    assert names(around(store)) == ["a store/claim/a"]
 
 
 def test_of_many_writers_at_once_exactly_one_wins(store: Store) -> None:
@@ -85,7 +175,7 @@ def test_of_many_writers_at_once_exactly_one_wins(store: Store) -> None:
         if store.write_if_absent("x/claim", b"%d" % number):
             won.append(number)
 
-    for attempt in range(20):
+    for attempt in range(turns(store, 20)):
         threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
         for thread in threads:
             thread.start()
@@ -108,7 +198,7 @@ def test_a_reader_of_a_replaced_file_sees_the_old_or_the_new_one_whole(store: St
 
     reader = threading.Thread(target=look)
     reader.start()
-    for turn in range(100):
+    for turn in range(turns(store, 100)):
         store.replace("CURRENT", contents[turn % 2])
     done.set()
     reader.join()
@@ -127,19 +217,20 @@ def test_files_are_listed_in_the_order_of_their_whole_paths(store: Store) -> Non
 
 
 def test_a_file_in_the_making_has_no_name_and_without_a_commit_gets_none(store: Store) -> None:
+    half = b"half" * 2_500_000
     with store.create() as pending:
-        pending.write(b"half")
+        pending.write(half)
         assert names(store) == []
-    assert names(store) == []
+    assert names(around(store)) == []
 
     def fail() -> None:
         with store.create() as pending:
-            pending.write(b"half")
+            pending.write(half)
             raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError):
         fail()
-    assert names(store) == []
+    assert names(around(store)) == []
 
 
 def test_files_in_the_making_are_told_apart(store: Store) -> None:
@@ -161,7 +252,7 @@ def test_a_folder_is_deleted_with_all_below_it_and_nothing_else(store: Store) ->
 
 
 @pytest.mark.parametrize("path", ["/etc/x", "../x", "a/../../x", "a/..", ".."])
-def test_paths_out_of_the_store_are_refused_by_every_verb(store: Store, path: str, tmp_path: Path) -> None:
+def test_paths_out_of_the_store_are_refused_by_every_verb(store: Store, path: str) -> None:
     store.write_if_absent("a/x", b"")
     verbs: list[Callable[[], object]] = [
         lambda: store.read(path),
@@ -173,12 +264,13 @@ def test_paths_out_of_the_store_are_refused_by_every_verb(store: Store, path: st
         lambda: store.delete(path),
         lambda: store.uri(path),
         lambda: store.on_disk(path).__enter__(),
+        lambda: store.all_on_disk([path]).__enter__(),
     ]
     for verb in verbs:
         with pytest.raises(ValueError, match="not a path inside"):
             verb()
     assert names(store) == ["a/x"]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["store"]
+    assert names(around(store)) == ["a store/a/x"]
 
 
 def test_a_writer_that_is_killed_leaves_nothing_that_can_be_seen(tmp_path: Path) -> None:
@@ -220,7 +312,26 @@ def test_a_relative_path_is_taken_from_here(url: str, tmp_path: Path, monkeypatc
     assert (tmp_path / "store" / "x").read_bytes() == b"1"
 
 
-@pytest.mark.parametrize("url", ["", "file:", "file://", "file://host/a", "s3://bucket/a", "ftp:a"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "file:", "file://", "file://host/a", "s3://bucket/a", "ftp:a"),
+        *("hdfs:///a", "hdfs:a", "hdfs://host", "hdfs://host:9000/", "hdfs://host/a/../b"),
+    ],
+)
 def test_other_urls_are_refused_as_a_wrong_call(url: str) -> None:
     with pytest.raises(UsageError, match="store"):
         open_store(url)
+
+
+def test_an_hdfs_url_names_the_namenode_and_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HADOOP_USER_NAME", "operator")
+    store = open_store("hdfs://one:8020/a%20b/c")
+    assert isinstance(store, HdfsStore)
+    assert (store.url, store.uri("x y/z")) == ("hdfs://one:8020/a%20b/c", "hdfs://one:8020/a b/c/x y/z")
+    assert (store.webhdfs, store.user) == ("http://one:9870", "operator")
+    told = open_store("hdfs://cluster/a", webhdfs="http://one:9870;http://two:9870", user="me", patience_ms=1)
+    assert isinstance(told, HdfsStore)
+    assert (told.webhdfs, told.user, told.patience_ms) == ("http://one:9870;http://two:9870", "me", 1)
+    with pytest.raises(UsageError, match="webhdfs"):
+        open_store("hdfs://one/a", webhdfs="one:9870")

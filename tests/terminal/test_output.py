@@ -67,7 +67,7 @@ OBEYED: dict[str, Callable[[str], Any]] = {
     "landed": lambda text: output.landed([LANDED | {"file": text}], []),
     "landed before": lambda text: output.landed([LANDED | {"file": text, "skipped": True}], []),
     "store": lambda text: output.status(STATUS | {"store": text}),
-    "unfinished import": lambda text: output.status(STATUS | {"unfinished": [text]}),
+    "unfinished": lambda text: output.status(STATUS | {"unfinished": [text]}),
 }
 
 
@@ -150,7 +150,7 @@ def test_status_says_what_is_pending_pinned_and_in_force() -> None:
         "pending    1 ranges to release, 0 to parse",
         "release    3, pinned by a rollback",
         "policy     4 of release 3, valid 2026-03-02T00:00:00Z to 2026-03-04T00:00:00Z",
-        "unfinished import: t: a.jsonl; land that file again",
+        "unfinished: t: a.jsonl; land it again",
     ]
     nothing = lines(output.status(STATUS | {"release": None, "pinned": False, "topics": []}))
     assert nothing[3:] == ["release    none", "policy     none", "nothing"]

@@ -169,7 +169,7 @@ def test_what_the_run_did_is_said(made: Handmade) -> None:
     assert "release 1, policy 3 (derived from 2 hours of release 1)" in lines(summary.text(document, seconds=1))
     again = summary.text(said(made, released=False, unfinished=("t: a.jsonl",)), seconds=1)
     assert lines(again)[0] == "nothing pending; release 1 stands"
-    assert "left out, for its import was cut off: t: a.jsonl; land that file again" in lines(again)
+    assert "left out, for its landing was cut off: t: a.jsonl; land it again" in lines(again)
     assert json.loads(json.dumps(document)) == document
 
 

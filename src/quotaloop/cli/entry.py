@@ -40,7 +40,7 @@ app.command()(reading.version)
 @app.callback()
 def _options(
     context: typer.Context,
-    store: Annotated[str | None, typer.Option(help="Where everything lies: file:///path.")] = None,
+    store: Annotated[str | None, typer.Option(help="Where everything lies: file:///path, hdfs://host/path.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the stack of an error.")] = False,

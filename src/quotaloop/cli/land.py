@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -29,11 +30,11 @@ def land_files(
     """Land files; bytes that were landed into the topic before are skipped."""
     from quotaloop.raw.formats import FORMATS
     from quotaloop.raw.landing import land_file
-    from quotaloop.storage.address import open_store
+    from quotaloop.storage.address import store_of
     from quotaloop.terminal.bars import Bars
 
     call = call_of(context)
-    store = open_store(call.settings.store)
+    store = store_of(call.settings)
     done = []
     with Bars() as progress:
         for path in paths:
@@ -66,6 +67,35 @@ def land_files(
         for item in done
     ]
     call.print({"topic": topic or file_format, "derived": derived, "files": rows}, output.landed(rows, derived))
+
+
+@app.command("kafka")
+def land_kafka(
+    context: typer.Context,
+    topic: Annotated[str, typer.Option(help="The topic to land, under its own name.")],
+    on: Annotated[str | None, typer.Option(help="process or spark: where ranges are copied.")] = None,
+    accept_lost: Annotated[
+        bool, typer.Option("--accept-lost", help="Go on without offsets that were deleted before they were landed.")
+    ] = False,
+    recreated: Annotated[bool, typer.Option("--recreated", help="The topic was made again: go on as TOPIC@2.")] = False,
+    ended: Annotated[
+        bool, typer.Option("--ended", help="Nothing more comes: after this landing it holds no hour open.")
+    ] = False,
+) -> None:
+    """Land all that a topic has and that has not landed; the brokers are those of the settings."""
+    from jobs.ingest.land import land_kafka as land
+    from quotaloop.raw import closing
+    from quotaloop.settings import with_changes
+
+    call = call_of(context)
+    if on is not None:
+        call = replace(call, settings=with_changes(call.settings, {"land_on": on}))
+    with call.working() as work:
+        landed = land(work, topic, accept_lost=accept_lost, recreated=recreated)
+        if ended:
+            closing.end(work.store, landed.topic)
+    document = output.landed_topic(landed)
+    call.print(document, output.landed_topic_text(document))
 
 
 def _time_ms(text: str | None) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from quotaloop.cli.call import call_of
+from quotaloop.storage.lease import Taken
 from quotaloop.terminal import output, summary
 
 audit_app = typer.Typer(invoke_without_command=True, help="Check the build; nothing is released.")
@@ -20,8 +22,12 @@ def run(context: typer.Context) -> None:
 
     call = call_of(context)
     began = time.monotonic()
-    with Bars() as progress:
-        done = run_loop(call.settings, progress)
+    try:
+        with Bars() as progress:
+            done = run_loop(call.settings, progress)
+    except Taken as taken:
+        call.print({"released": False, "at_work": asdict(taken.holder)}, f"{taken}: nothing to do here")
+        return
     document = summary.document(call.work().store, done)
     call.print(document, summary.text(document, seconds=time.monotonic() - began))
 
@@ -73,8 +79,8 @@ def audit_waive(
 ) -> None:
     """Answer a refusal, once and on the record; the hours of that range will not move quotas."""
     from jobs.audit.waivers import waive
-    from quotaloop.storage.address import open_store
+    from quotaloop.storage.address import store_of
 
     call = call_of(context)
-    path = waive(open_store(call.settings.store), check, where, reason)
+    path = waive(store_of(call.settings), check, where, reason)
     call.print({"waiver": path}, f"recorded as {path}")

@@ -16,20 +16,20 @@ from quotaloop.terminal import output
 def sql(context: typer.Context, statement: Annotated[str, typer.Argument(help="One SELECT.")]) -> None:
     """Ask the current release, one view a table."""
     from quotaloop.marts.integrity import check_files
-    from quotaloop.marts.release import current, published_files
-    from quotaloop.marts.views import open_views, prove, query
+    from quotaloop.marts.release import current
+    from quotaloop.marts.views import named, open_views, query, read_files
 
     call = call_of(context)
     store = call.work().store
     release_now = current(store)
     if release_now is None:
         raise UsageError("there is no release yet; run `quotaloop run`")
-    with open_views(store, release_now) as connection:
-        prove(connection, store, release_now, statement)
+    tables = named(statement)
+    with open_views(store, release_now, tables=tables, proven=True) as connection:
         try:
             rows = output.rows(query(connection, statement))
         except UsageError:
-            check_files(store, published_files(store, release_now))  # perhaps parsed events are damaged
+            check_files(store, read_files(store, release_now, tables))  # perhaps parsed events are damaged
             raise
     call.print(rows, output.grid(rows))
 

@@ -23,8 +23,9 @@ EVENTS = "events"
 class Candidate:
     """A build.
 
-    ``emit``: hours to be counted twice; ``read``: those and the hours that have a part in their numbers; ``sources``:
-    the ranges that hold them, and all new ones. ``new``: ranges that the parent does not have.
+    ``emit``: closed hours, to be counted twice; ``read``: those and the hours that have a part in their numbers;
+    ``sources``: the ranges that hold them, and new ones without an open hour. ``new``: ranges that the parent does not
+    have.
     """
 
     revision: str
@@ -50,9 +51,19 @@ class Candidate:
         return files
 
 
-def revision_of(fingerprint: str, parent: Release | None, carried: Mapping[str, str], ranges: Iterable[Range]) -> str:
-    """A digest of everything a build depends on; ``carried`` is date to manifest of days that can be carried over."""
-    document = [fingerprint, parent.number if parent else None, carried, [str(item) for item in sorted(ranges)]]
+def revision_of(
+    fingerprint: str,
+    parent: Release | None,
+    carried: Mapping[str, str],
+    ranges: Iterable[Range],
+    closed_before: int | None,
+) -> str:
+    """A digest of everything a build depends on; ``carried`` is date to manifest of days that can be carried over.
+
+    Hours before ``closed_before`` (epoch ms) are closed; None: all are.
+    """
+    listed = [str(item) for item in sorted(ranges)]
+    document = [fingerprint, parent.number if parent else None, carried, listed, closed_before]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from pathlib import Path
 
 from quotaloop.errors import InputUnreadable
 from quotaloop.marts.release import FileEntry
@@ -15,9 +16,16 @@ def check_file(store: Store, entry: FileEntry) -> None:
     try:
         data = store.read(entry.path)
     except FileNotFoundError as error:
-        raise _gone(entry) from error
+        raise gone(entry) from error
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise _changed(entry, "checksum mismatch")
+
+
+def check_copy(path: Path, entry: FileEntry) -> None:
+    """Raise ``InputUnreadable`` if what lies on this disk for a published file has another SHA-256."""
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
+            raise _changed(entry, "checksum mismatch")
 
 
 def check_files(store: Store, entries: Iterable[FileEntry]) -> None:
@@ -33,12 +41,13 @@ def check_sizes(store: Store, entries: Iterable[FileEntry]) -> None:
     sizes = {info.path: info.size for folder in folders for info in store.files(folder) if info.path in wanted}
     for path, entry in sorted(wanted.items()):
         if path not in sizes:
-            raise _gone(entry)
+            raise gone(entry)
         if sizes[path] != entry.bytes:
             raise _changed(entry, f"{sizes[path]} bytes, not {entry.bytes}")
 
 
-def _gone(entry: FileEntry) -> InputUnreadable:
+def gone(entry: FileEntry) -> InputUnreadable:
+    """That a published file is not there."""
     return InputUnreadable(f"{entry.path} is gone, and a release lists it; bring it back from a copy")
 
 

@@ -107,6 +107,7 @@ class Release:
     days: dict[str, str]
     ledger: FileEntry | None
     waivers: list[str]
+    open_hours: list[int] = field(default_factory=list)  # epoch ms; not closed when this was released
     pinned: bool = False
     rolled_back_to: int | None = None
 
@@ -126,8 +127,14 @@ class Release:
 
     def render(self) -> bytes:
         """Canonical JSON."""
-        document = asdict(self) | {"format": FORMAT, "ledger": _plain(self.ledger) if self.ledger else None}
-        return canonical(document)
+        return canonical(
+            asdict(self)
+            | {
+                "format": FORMAT,
+                "ledger": _plain(self.ledger) if self.ledger else None,
+                "open_hours": [rfc3339(hour) for hour in self.open_hours],
+            }
+        )
 
 
 def release_path(number: int) -> str:
@@ -166,6 +173,7 @@ def read_release(store: Store, number: int) -> Release:
     document["checks"] = [Verdict(**row) for row in document["checks"]]
     document["raw"] = [Span(**row) for row in document["raw"]]
     document["ledger"] = _entry(document["ledger"]) if document["ledger"] else None
+    document["open_hours"] = [hour_ms(hour) for hour in document.get("open_hours", ())]
     return Release(**document)
 
 

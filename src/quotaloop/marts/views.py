@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -12,9 +14,10 @@ import pyarrow as pa
 from quotaloop.errors import UsageError
 from quotaloop.events.columns import CONTENT, COORDINATES, TIME
 from quotaloop.marts.candidate import EVENTS
-from quotaloop.marts.integrity import check_file, check_files, check_sizes
+from quotaloop.marts.integrity import check_copy, check_files, check_sizes, gone
+from quotaloop.marts.internal import EXCLUSIONS
 from quotaloop.marts.policy_views import add_policies
-from quotaloop.marts.release import Day, FileEntry, Release, published_files, read_days
+from quotaloop.marts.release import Day, FileEntry, Release, read_days
 from quotaloop.marts.tables import INGEST_LEDGER, PUBLISHED
 from quotaloop.quotas.policy import policies
 from quotaloop.storage.parquet import relation, verbatim
@@ -23,89 +26,156 @@ from quotaloop.storage.store import Store
 _IN_MS = {"duration_us": "duration_ms", "ttft_us": "ttft_ms", "gpu_us": "gpu_ms"}
 EVENT_COLUMNS = tuple([_IN_MS.get(name, name) for name, _ in CONTENT] + ["hour", "topic", "partition", "offset"])
 _BEHIND = {"rate_limit_against_policy": "rate_limit_usage"}  # views to the table whose files they read
+_READ_BY_NAME = ("query", "query_table")  # functions that read what a text names
+_NO_EVENTS = pa.schema([*CONTENT, ("hour", TIME), *COORDINATES])
+_FIELDS = [f'"{name}" / 1000 AS "{_IN_MS[name]}"' if name in _IN_MS else f'"{name}"' for name, _ in CONTENT]
+_KEPT = ", ".join([*_FIELDS, 'hour, topic, "partition", "offset"'])
 
 
-def open_views(store: Store, release: Release, *, proven: Iterable[str] = ()) -> duckdb.DuckDBPyConnection:
+@contextmanager
+def open_views(
+    store: Store, release: Release, *, tables: Iterable[str] | None = None, proven: bool = False
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with one view a table over the release, and nothing else that it may read or change.
 
-    Raises ``InputUnreadable`` for a file that is gone or has another size, and for tables that are to be ``proven``
-    also for one with another SHA-256.
+    ``tables`` names those that will be read, all unless given; the files of others need not be on this machine, and to
+    read their views is an error. Raises ``InputUnreadable`` for a file of the release that is gone or has another size,
+    and of ``proven`` tables also for one with another SHA-256; parsed events, which are large, are left to their sizes.
     """
     days = read_days(store, release)
-    check_sizes(store, published_files(store, release))
-    for day in days.values():
-        for table in proven:
-            for entry in day.tables.get(table, ()):
-                check_file(store, entry)
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
-    try:
-        _make_views(connection, store, release, days)
-    except duckdb.Error:
-        check_files(store, published_files(store, release))
-        raise
-    return connection
+    check_sizes(store, _entries(release, days, None))
+    wanted = None if tables is None else frozenset(_BEHIND.get(name, name) for name in tables)
+    entries = _entries(release, days, wanted)
+    with ExitStack() as stack:
+        here = _on_disk(store, entries, stack)
+        if proven:
+            for entry in _entries(release, days, (wanted if wanted is not None else frozenset(PUBLISHED)) - {EVENTS}):
+                check_copy(Path(here[entry.path]), entry)
+        connection = stack.enter_context(duckdb.connect())
+        connection.execute("SET TimeZone = 'UTC'")
+        try:
+            _make_views(connection, release, days, wanted, here)
+            add_policies(connection, list(policies(store)))
+        except duckdb.Error:
+            check_files(store, entries)
+            raise
+        connection.execute("SET allowed_paths = ?", [sorted({*here.values(), *map(verbatim, here.values())})])
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield connection
 
 
-def _make_views(connection: duckdb.DuckDBPyConnection, store: Store, release: Release, days: dict[str, Day]) -> None:
-    files: dict[str, list[str]] = {name: [] for name in PUBLISHED}
-    for day in days.values():
-        for table, entries in day.tables.items():
-            if table in files:
-                files[table].extend(_local(store, entry) for entry in entries)
-    if release.ledger is not None:
-        files[INGEST_LEDGER.name].append(_local(store, release.ledger))
-    for name, paths in files.items():
-        _view(connection, name, paths, PUBLISHED[name].schema)
-    event_files = _events(connection, store, days)
-    add_policies(connection, list(policies(store)))
-    allowed = sorted({path for paths in files.values() for path in paths} | set(event_files))
-    connection.execute("SET allowed_paths = ?", [sorted({*allowed, *map(verbatim, allowed)})])
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
+def named(sql: str) -> frozenset[str] | None:
+    """What a SELECT reads, in small letters; None where it cannot be told before it runs.
 
-
-def prove(connection: duckdb.DuckDBPyConnection, store: Store, release: Release, sql: str) -> None:
-    """Raise ``InputUnreadable`` where a file of a table that a statement names has another SHA-256.
-
-    Parsed events, which are large, are left to their sizes.
+    Raises ``UsageError`` for anything but one SELECT.
     """
-    wanted = {_BEHIND.get(name, name) for name in _named(connection, sql)}
-    for day in read_days(store, release).values():
-        check_files(store, (entry for name in sorted(wanted - {EVENTS}) for entry in day.tables.get(name, ())))
-    if release.ledger is not None and INGEST_LEDGER.name in wanted:
-        check_file(store, release.ledger)
-
-
-def _named(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
-    """Tables and views that a SELECT names; none for what is no SELECT, which ``query`` will refuse."""
-    rows = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
+    with duckdb.connect() as connection:
+        try:
+            _check_select(connection, sql)
+            rows = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
+        except duckdb.Error as error:
+            raise _wrong(error) from error
     left: list[Any] = [json.loads(text) for (text,) in rows]
+    if any(document.get("error") for document in left):
+        return None
     found = set()
     while left:
         item = left.pop()
         if isinstance(item, dict):
+            if item.get("function_name") in _READ_BY_NAME:
+                return None
             if item.get("type") == "BASE_TABLE":
                 found.add(item["table_name"].lower())
             left.extend(item.values())
         elif isinstance(item, list):
             left.extend(item)
-    return found
+    return frozenset(found)
+
+
+def read_files(store: Store, release: Release, tables: Iterable[str] | None) -> list[FileEntry]:
+    """The files that views of these tables read, of all unless they are given."""
+    wanted = None if tables is None else frozenset(_BEHIND.get(name, name) for name in tables)
+    return _entries(release, read_days(store, release), wanted)
 
 
 def query(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyRelation:
     """The rows of one SELECT; raises ``UsageError`` for anything else and for what DuckDB refuses."""
     try:
-        statements = connection.extract_statements(sql)
-        if len(statements) != 1 or statements[0].type.name != "SELECT":
-            raise UsageError("sql takes one SELECT")
+        _check_select(connection, sql)
         return connection.sql(sql).materialize()
     except duckdb.Error as error:
-        raise UsageError(f"sql: {' '.join(str(error).split())}") from error
+        raise _wrong(error) from error
 
 
-def _local(store: Store, entry: FileEntry) -> str:
-    return store.uri(entry.path).removeprefix("file://")
+def _check_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1 or statements[0].type.name != "SELECT":
+        raise UsageError("sql takes one SELECT")
+
+
+def _wrong(error: duckdb.Error) -> UsageError:
+    return UsageError(f"sql: {' '.join(str(error).split())}")
+
+
+def _entries(release: Release, days: Mapping[str, Day], wanted: frozenset[str] | None) -> list[FileEntry]:
+    """Files of the release, of some tables or (None) of all, internal ones too; each once."""
+    beside = {EXCLUSIONS} if wanted is not None and EVENTS in wanted else set()
+    found = {
+        entry.path: entry
+        for day in days.values()
+        for table, entries in day.tables.items()
+        if wanted is None or table in wanted or table in beside
+        for entry in entries
+    }
+    if release.ledger is not None and (wanted is None or INGEST_LEDGER.name in wanted):
+        found[release.ledger.path] = release.ledger
+    return list(found.values())
+
+
+def _on_disk(store: Store, entries: Iterable[FileEntry], stack: ExitStack) -> dict[str, str]:
+    """Where the files lie on this machine, by their paths in the store."""
+    wanted = {entry.path: entry for entry in entries}
+    try:
+        files = stack.enter_context(store.all_on_disk(list(wanted)))
+    except FileNotFoundError as error:
+        raise gone(wanted[error.args[0]]) from error
+    return dict(zip(wanted, map(str, files), strict=True))
+
+
+def _make_views(
+    connection: duckdb.DuckDBPyConnection,
+    release: Release,
+    days: Mapping[str, Day],
+    wanted: frozenset[str] | None,
+    here: Mapping[str, str],
+) -> None:
+    files: dict[str, list[str]] = {name: [] for name in PUBLISHED if wanted is None or name in wanted}
+    for day in days.values():
+        for name, entries in day.tables.items():
+            if name in files:
+                files[name].extend(here[entry.path] for entry in entries)
+    if release.ledger is not None and INGEST_LEDGER.name in files:
+        files[INGEST_LEDGER.name].append(here[release.ledger.path])
+    for name, table in PUBLISHED.items():
+        if name in files:
+            _view(connection, name, files[name], table.schema)
+        else:
+            _closed(connection, name, table.schema.empty_table())
+    if wanted is None or EVENTS in wanted:
+        _events(connection, days, here)
+    else:
+        source = connection.from_arrow(_NO_EVENTS.empty_table()).project(_KEPT)
+        _closed(connection, EVENTS, source.to_arrow_table())
+
+
+def _closed(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
+    """A view that can be described and not be read."""
+    described = connection.from_arrow(rows)
+    typed = zip(described.columns, described.types, strict=True)
+    columns = ", ".join(f'NULL::{kind} AS "{column}"' for column, kind in typed)
+    closed = f"error('{name} is not open; name it in the statement') IS NULL"
+    connection.execute(f"CREATE VIEW {name} AS SELECT {columns} FROM (SELECT 1) WHERE {closed}")
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[str], schema: pa.Schema) -> None:
@@ -118,23 +188,18 @@ def _view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[str], sc
     connection.execute(f"CREATE VIEW {name} AS SELECT {columns} FROM {source}")
 
 
-def _events(connection: duckdb.DuckDBPyConnection, store: Store, days: dict[str, Day]) -> list[str]:
+def _events(connection: duckdb.DuckDBPyConnection, days: Mapping[str, Day], here: Mapping[str, str]) -> None:
     """Parsed events without the excluded ones, of the hours for which the release lists their file."""
     hours: dict[str, list[int]] = {}
     excluded: list[str] = []
     for day in days.values():
         for entry in day.tables.get(EVENTS, ()):
-            hours.setdefault(_local(store, entry), []).extend(entry.hours)
-        excluded.extend(_local(store, entry) for entry in day.tables.get("exclusions", ()))
-    columns = ", ".join(
-        f'"{name}" / 1000 AS "{_IN_MS[name]}"' if name in _IN_MS else f'"{name}"' for name, _ in CONTENT
-    )
-    kept = f'{columns}, hour, topic, "partition", "offset"'
+            hours.setdefault(here[entry.path], []).extend(entry.hours)
+        excluded.extend(here[entry.path] for entry in day.tables.get(EXCLUSIONS, ()))
     if not hours:
-        schema = pa.schema([*CONTENT, ("hour", TIME), *COORDINATES])
-        connection.register("empty_events", schema.empty_table())
-        connection.execute(f"CREATE VIEW events AS SELECT {kept} FROM empty_events")
-        return []
+        connection.register("empty_events", _NO_EVENTS.empty_table())
+        connection.execute(f"CREATE VIEW events AS SELECT {_KEPT} FROM empty_events")
+        return
     pairs = pa.table(
         {
             "filename": [path for path, own in hours.items() for _ in own],
@@ -147,5 +212,4 @@ def _events(connection: duckdb.DuckDBPyConnection, store: Store, days: dict[str,
     source = f"{source} SEMI JOIN event_hours USING (filename, hour)" if frozen else source
     if excluded:
         source = f'{source} ANTI JOIN {relation(excluded)} AS excluded USING (topic, "partition", "offset")'
-    connection.execute(f"CREATE VIEW events AS SELECT {kept} FROM {source}")
-    return [*hours, *excluded]
+    connection.execute(f"CREATE VIEW events AS SELECT {_KEPT} FROM {source}")

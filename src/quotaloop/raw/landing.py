@@ -194,7 +194,7 @@ def _ranges(record: dict[str, object], topic: str) -> list[Range]:
 
 
 def unfinished(store: Store) -> dict[str, frozenset[Range]]:
-    """Imports that were begun and are not complete: ``topic: file`` to the ranges they will have."""
+    """What was begun and is not complete: ``topic: source`` to the ranges it will have."""
     starts = {(item.topic, item.partition, item.start) for item in landed(store)}
     found: dict[str, frozenset[Range]] = {}
     for info in store.files("raw"):

@@ -34,6 +34,11 @@ class Range:
         """The path of the claim that comes before the file."""
         return f"{folder(self.topic, self.partition)}/{self.start:020d}.claim"
 
+    @property
+    def lost_path(self) -> str:
+        """The path of the note that some of its offsets, or all, were gone before they could be landed."""
+        return f"{folder(self.topic, self.partition)}/{self.start:020d}.lost"
+
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}/{self.start}-{self.end}"
 
@@ -58,9 +63,9 @@ def parse_range(text: str) -> Range:
     return Range(check_topic(match[1]), int(match[2]), int(match[3]), int(match[4]))
 
 
-def landed(store: Store) -> list[Range]:
-    """All ranges of the raw zone, by topic, partition and start."""
-    found = (_RANGE.fullmatch(info.path) for info in store.files("raw"))
+def landed(store: Store, topic: str = "") -> list[Range]:
+    """All ranges of the raw zone, or of one topic, by topic, partition and start."""
+    found = (_RANGE.fullmatch(info.path) for info in store.files(f"raw/{topic}" if topic else "raw"))
     return sorted(Range(match[1], int(match[2]), int(match[3]), int(match[4])) for match in found if match)
 
 

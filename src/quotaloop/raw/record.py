@@ -7,7 +7,7 @@ UTF-8), ``n`` null, ``x`` erased.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 NO_TIME = -1
@@ -43,6 +43,14 @@ def encode_all(values: Iterable[bytes], *, first_offset: int, kafka_time_ms: int
         )
     middle = b"\t%d\t.\t" % kafka_time_ms
     return b"".join(b"%d%s%s\n" % (offset, middle, value) for offset, value in enumerate(chunk, start=first_offset))
+
+
+def encode_batch(offsets: Sequence[int], times: Sequence[int], values: Sequence[bytes | None]) -> bytes:
+    """Lines of records as they came from a broker, quickly; the three have the same length."""
+    present = [value for value in values if value is not None]
+    if len(present) == len(values) and _is_plain(b" ".join(present)):
+        return b"".join([b"%d\t%d\t.\t%s\n" % record for record in zip(offsets, times, present, strict=True)])
+    return b"".join(encode(Record(*record)) for record in zip(offsets, times, values, strict=True))
 
 
 def decode(line: bytes) -> Record:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from quotaloop.errors import UsageError
 from quotaloop.storage.store import Store
+
+_DECLARATION = re.compile(r"raw/([^/]+)/_topic\.json")
+_GENERATION = re.compile(r"(.+)@([0-9]+)")
 
 
 def check(store: Store, topic: str, declaration: dict[str, Any]) -> None:
@@ -23,6 +27,18 @@ def declare(store: Store, topic: str, declaration: dict[str, Any]) -> None:
     if store.write_if_absent(path, text.encode()):
         return
     _check(topic, json.loads(store.read(path)), declaration)
+
+
+def declared(store: Store) -> dict[str, str]:
+    """Topics of the raw zone with their source: ``files`` or ``kafka``."""
+    found = (_DECLARATION.fullmatch(info.path) for info in store.files("raw"))
+    return {match[1]: json.loads(store.read(match[0]))["source"] for match in found if match}
+
+
+def successor(name: str) -> str:
+    """The name of a topic that was made again: ``t@2`` after ``t``."""
+    match = _GENERATION.fullmatch(name)
+    return f"{match[1]}@{int(match[2]) + 1}" if match else f"{name}@2"
 
 
 def _path(topic: str) -> str:

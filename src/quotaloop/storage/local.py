@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -73,10 +73,17 @@ class LocalStore:
     @contextmanager
     def on_disk(self, path: str) -> Iterator[Path]:
         """The file where it lies."""
-        file = self.path(path)
-        if not file.is_file():
-            raise FileNotFoundError(path)
-        yield file
+        with self.all_on_disk([path]) as (file,):
+            yield file
+
+    @contextmanager
+    def all_on_disk(self, paths: Sequence[str]) -> Iterator[list[Path]]:
+        """The files where they lie."""
+        files = [self.path(path) for path in paths]
+        for file, path in zip(files, paths, strict=True):
+            if not file.is_file():
+                raise FileNotFoundError(path)
+        yield files
 
     @contextmanager
     def create(self) -> Iterator[LocalPending]:

@@ -6,7 +6,7 @@ changed; the one exception is :meth:`Store.replace`, which exists for pointers t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,9 @@ class Store(Protocol):
 
     def on_disk(self, path: str) -> AbstractContextManager[Path]:
         """The file on a disk of this machine, as long as the context lasts; raises ``FileNotFoundError``."""
+
+    def all_on_disk(self, paths: Sequence[str]) -> AbstractContextManager[list[Path]]:
+        """The same of many files, in the order of ``paths``."""
 
     def create(self) -> AbstractContextManager[Pending]:
         """Begin a file; what was not committed when the context ends is gone."""

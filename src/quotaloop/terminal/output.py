@@ -14,11 +14,14 @@ from rich.text import Text
 
 from quotaloop.marts.release import Release, Verdict, is_pinned, numbers, read_release, release_path
 from quotaloop.marts.values import json_value
+from quotaloop.quotas.policy import rfc3339
 from quotaloop.results import Derivation
 from quotaloop.storage.store import Store
 
 if TYPE_CHECKING:
     import duckdb
+
+    from quotaloop.raw.kafka.landing import Landed
 
 
 def plain(value: object) -> Text:
@@ -55,6 +58,30 @@ def grid(document: Mapping[str, Any]) -> Table:
 def rows(relation: duckdb.DuckDBPyRelation) -> dict[str, Any]:
     """A query's result: times as RFC 3339, integers as integers, bytes as base64."""
     return {"columns": relation.columns, "rows": [[json_value(value) for value in row] for row in relation.fetchall()]}
+
+
+def landed_topic(done: Landed) -> dict[str, Any]:
+    """What a landing from Kafka did."""
+    return {
+        "topic": done.topic,
+        "lines": sum(item.lines for item in done.copied),
+        "bytes": sum(item.bytes for item in done.copied),
+        "lost": sum(item.lost for item in done.copied),
+        "ranges": [str(item.range) for item in sorted(done.copied, key=lambda item: item.range)],
+        "waiting": {str(number): left for number, left in sorted(done.waiting.items())},
+        "watermark": rfc3339(done.watermark_ms) if done.watermark_ms is not None else None,
+        "notes": done.said,
+    }
+
+
+def landed_topic_text(document: Mapping[str, Any]) -> Group:
+    """The same for people."""
+    ranges, waiting = len(document["ranges"]), sum(document["waiting"].values())
+    head = f"{document['topic']}: {document['lines']:,} lines in {ranges} ranges" if ranges else "nothing new to land"
+    lines = [plain(head), *map(plain, document["notes"])]
+    if waiting:
+        lines.append(plain(f"{waiting:,} offsets wait: they are younger than land_after, or in open transactions"))
+    return Group(*lines)
 
 
 def landed(files: Sequence[Mapping[str, Any]], derived: Sequence[str]) -> Group:
@@ -176,7 +203,7 @@ def status(document: Mapping[str, Any]) -> Group:
         Text(f"release    {document['release'] or 'none'}{', pinned by a rollback' if document['pinned'] else ''}"),
         Text(f"policy     {_policy(document['policy'])}{', to be published' if pending['publication'] else ''}"),
     ]
-    lines += [plain(f"unfinished import: {name}; land that file again") for name in document["unfinished"]]
+    lines += [plain(f"unfinished: {name}; land it again") for name in document["unfinished"]]
     return Group(*lines, table(document["topics"]))
 
 

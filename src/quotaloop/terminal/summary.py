@@ -44,6 +44,8 @@ _EXTREMES = """
     SELECT api_version, metric, min(min_ms) AS least, max(max_ms) AS greatest
     FROM latency_summary_daily GROUP BY 1, 2"""
 
+_TABLES = ("ingest_ledger", "usage_daily", "rate_limit_usage", "latency_daily", "latency_summary_daily")
+
 
 def document(store: Store, done: Done) -> dict[str, Any]:
     """Everything the summary says, as JSON."""
@@ -60,7 +62,7 @@ def document(store: Store, done: Done) -> dict[str, Any]:
     }
     if done.release is None:
         return said
-    with open_views(store, done.release) as connection:
+    with open_views(store, done.release, tables=_TABLES) as connection:
         said["lines"] = _dicts(connection, _LINES)[0]
         said["reasons"] = {row["reason"]: row["lines"] for row in _dicts(connection, _REASONS)}
         said["unknown_fields"] = {row["field"]: row["events"] for row in _dicts(connection, _UNKNOWN)}
@@ -98,9 +100,7 @@ def text(said: dict[str, Any], *, seconds: float) -> Group:
     parts += [Rule("latency of ok, ms", align="left"), table(said["latency"])]
     parts.append(Rule(align="left"))
     parts.append(Text(f"release {said['release']}, policy {said['policy'] or 'none'} ({said['policy_message']})"))
-    parts += [
-        plain(f"left out, for its import was cut off: {name}; land that file again") for name in said["unfinished"]
-    ]
+    parts += [plain(f"left out, for its landing was cut off: {name}; land it again") for name in said["unfinished"]]
     parts.append(Text(f"{seconds:.1f} s"))
     return Group(*parts)
 

@@ -1,0 +1,1 @@
+"""Kafka, HDFS and YARN as processes of their own: by `cluster` on one machine, or one a container."""

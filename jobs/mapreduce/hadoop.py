@@ -1,0 +1,60 @@
+"""How the recount runs on a Hadoop cluster: mrjob's switches, by the settings and the size of the data."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from jobs import environment
+from quotaloop.errors import ServiceUnreachable
+from quotaloop.settings import SHIPPED, Settings, megabytes
+
+_LINES_A_REDUCER = 1_000_000
+_MOST_REDUCERS = 200
+
+
+def options(settings: Settings, lines: int) -> list[str]:
+    """Switches of mrjob for a recount of so many lines.
+
+    Raises ``ServiceUnreachable`` where the ``hadoop`` command is missing.
+    """
+    memory = megabytes(settings.task_memory)
+    return [
+        "--hadoop-bin",
+        shlex.quote(_hadoop(settings)),
+        *(["--hadoop-streaming-jar", settings.hadoop_streaming_jar] if settings.hadoop_streaming_jar else []),
+        *_python(settings),
+        *_properties(
+            {
+                "mapreduce.job.name": "quotaloop recount",
+                "mapreduce.job.reduces": max(1, min(lines // _LINES_A_REDUCER, _MOST_REDUCERS)),
+                "mapreduce.map.memory.mb": memory,
+                "mapreduce.reduce.memory.mb": memory,
+                "yarn.resourcemanager.connect.max-wait.ms": settings.patience,
+                "yarn.resourcemanager.connect.retry-interval.ms": 1_000,
+            }
+        ),
+    ]
+
+
+def _hadoop(settings: Settings) -> str:
+    home = os.environ.get("HADOOP_HOME")
+    found = settings.hadoop_bin or (f"{home}/bin/hadoop" if home else shutil.which("hadoop"))
+    if not found or not Path(found).is_file():
+        raise ServiceUnreachable(
+            "the recount on Hadoop needs the hadoop command: set QUOTALOOP_HADOOP_BIN, or QUOTALOOP_RECOUNT_ON=local"
+        )
+    return found
+
+
+def _python(settings: Settings) -> list[str]:
+    if settings.task_python == SHIPPED:
+        return ["--archives", f"{environment.archive()}#{environment.NAME}", "--python-bin", environment.PYTHON]
+    return ["--python-bin", shlex.quote(settings.task_python or sys.executable)]
+
+
+def _properties(chosen: dict[str, str | int]) -> list[str]:
+    return [word for name, value in chosen.items() for word in ("-D", f"{name}={value}")]

@@ -1,0 +1,43 @@
+"""Where a recount runs: on Hadoop where the store lies there, else in processes of this machine."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from jobs.mapreduce import hadoop
+from jobs.mapreduce.plan import Plan
+from jobs.mapreduce.recount import Recount, recount
+from quotaloop.raw.ranges import Range
+from quotaloop.settings import Settings
+from quotaloop.storage.store import Store
+
+
+def run(store: Store, ranges: Sequence[Range], plan: Plan, settings: Settings) -> Recount:
+    """Count the hours of the plan again from these ranges, on what the setting ``recount_on`` names."""
+    is_distributed = store.url.startswith("hdfs:")
+    if settings.recount_on == "hadoop" or (settings.recount_on == "auto" and is_distributed):
+        lines = sum(item.end - item.start for item in ranges)
+        return recount(
+            [store.uri(item.path) for item in ranges],
+            plan,
+            runner="hadoop",
+            options=hadoop.options(settings, lines) if ranges else (),
+        )
+    with _on_disk(store, ranges) as files:
+        return recount(files, plan)
+
+
+@contextmanager
+def _on_disk(store: Store, ranges: Sequence[Range]) -> Iterator[list[str]]:
+    """The ranges under their names, on a disk of this machine."""
+    with tempfile.TemporaryDirectory(prefix="quotaloop-raw-") as folder, ExitStack() as stack:
+        files = []
+        for item in ranges:
+            link = Path(folder, item.path)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(stack.enter_context(store.on_disk(item.path)))
+            files.append(str(link))
+        yield files

@@ -1,0 +1,31 @@
+"""Spark on YARN: executors of one size, whose memory is that of the tasks, for rows never pass through Java."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyspark
+
+from jobs import environment
+from quotaloop.settings import SHIPPED, Settings, megabytes
+
+_HEAP = "512m"  # of an executor's Java
+_BESIDE_MB = 768  # of an executor's Python: packages and what Arrow holds
+
+
+def on_yarn(settings: Settings) -> dict[str, str]:
+    """Settings of a session whose driver runs here."""
+    chosen = {
+        "spark.executor.instances": str(settings.spark_executors),
+        "spark.executor.cores": "1",
+        "spark.executor.memory": _HEAP,
+        "spark.executor.memoryOverhead": f"{megabytes(settings.task_memory) + _BESIDE_MB}m",
+        "spark.yarn.am.memory": "512m",
+        "spark.hadoop.yarn.resourcemanager.connect.max-wait.ms": str(settings.patience),
+        "spark.hadoop.yarn.resourcemanager.connect.retry-interval.ms": "1000",
+    }
+    if settings.task_python == SHIPPED:
+        chosen["spark.yarn.dist.archives"] = f"file://{environment.archive()}#{environment.NAME}"
+    elif not settings.task_python:  # what is installed here is on every node
+        chosen["spark.yarn.jars"] = f"local:{Path(pyspark.__file__).parent}/jars/*"
+    return chosen

@@ -1,0 +1,1 @@
+"""The raw zone's way in from Kafka."""
