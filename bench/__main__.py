@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from bench.data import ROOT, Data, generated
 from bench.machine import machine, versions
-from bench.measurements import growth, increment, parse, quantiles, recount, tables
+from bench.measurements import growth, increment, landing, parse, quantiles, recount, tables
 from bench.page import render
 from bench.results import Results, Row, merged, read, write
 
@@ -17,6 +17,7 @@ LINES, ROUNDS = 4_000_000, 3
 RESULTS = ROOT / "bench" / "results.json"
 PAGE = ROOT / "docs" / "performance.md"
 MEASUREMENTS: dict[str, Callable[[Data, int], list[Row]]] = {
+    "land": landing.measure,
     "parse": parse.measure,
     "tables": tables.measure,
     "recount": recount.measure,

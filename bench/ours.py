@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from bench.meter import phase
 from jobs import stages
 from jobs.work import Work
-from quotaloop.settings import Settings
+from quotaloop.settings import Settings, load
 
 WORK = "work"
 
@@ -49,6 +49,15 @@ def parse(settings: Settings) -> None:
         stages.parse(work)
 
 
+def land(settings: Settings) -> None:
+    """Land all that the topic of the bench has, in this process."""
+    from bench.data import TOPIC
+    from jobs.ingest.land import land_kafka
+
+    with phase(WORK):
+        land_kafka(Work(settings), TOPIC)
+
+
 def recount(settings: Settings) -> None:
     """Count the build's hours again."""
     stages.recount(Work(settings))
@@ -61,8 +70,8 @@ def run(settings: Settings) -> None:
     run_loop(settings, Marks())
 
 
-_WORKS = {"parse": parse, "tables": tables, "recount": recount, "run": run}
+_WORKS = {"land": land, "parse": parse, "tables": tables, "recount": recount, "run": run}
 
 
 if __name__ == "__main__":
-    _WORKS[sys.argv[1]](Settings(store=f"file://{sys.argv[2]}"))
+    _WORKS[sys.argv[1]](load(flags={"store": f"file://{sys.argv[2]}"}))

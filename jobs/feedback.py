@@ -101,19 +101,20 @@ def publish(work: Work) -> Policy | None:
 def _late(work: Work, days: Mapping[str, Day]) -> dict[int, tuple[int, int]]:
     """Per hour (epoch ms) with any: accepted events that came after it had closed, and all its accepted events.
 
-    Files have none: their hours are closed by the import.
+    Only of hours that may still move quotas. Files have none: their hours are closed by the import.
     """
-    known = {name: closing.bounds(work.store, name) for name in closing.kafka_topics(work.store)}
+    hours = {hour: rows for day in days.values() for hour, rows in day.outcomes.items()}
+    first = max(hours.keys() - _strays(work, days), default=0) - work.settings.quota_span
+    recent = {hour: rows for hour, rows in hours.items() if hour >= first}
+    closings = {name: closing.of_hours(work.store, name, recent) for name in closing.kafka_topics(work.store)}
     found = {}
-    for day in days.values():
-        for hour, rows in day.outcomes.items():
-            closings = {name: closing.closing_of(work.store, name, hour, bounds) for name, bounds in known.items()}
-            late = 0
-            for topic, partition, start, accepted, *_ in rows:
-                record = closings.get(topic)
-                late += accepted if record is not None and start >= record.ends.get(partition, 0) else 0
-            if late:
-                found[hour] = (late, sum(row[3] for row in rows))
+    for hour, rows in recent.items():
+        late = 0
+        for topic, partition, start, accepted, *_ in rows:
+            record = closings.get(topic, {}).get(hour)
+            late += accepted if record is not None and start >= record.ends.get(partition, 0) else 0
+        if late:
+            found[hour] = (late, sum(row[3] for row in rows))
     return found
 
 

@@ -25,6 +25,7 @@ def status(work: Work) -> dict[str, Any]:
         "landed": {"ranges": len(work.ranges), "lines": sum(row["lines"] for row in topics.values())},
         "pending": {
             "ranges": len(work.new_ranges),
+            "hours": len(work.closing),
             "unparsed": len(work.unparsed),
             "derivation": is_pending(work),
             "publication": bool(policy and not file_sink.is_published(work.store, policy)),
@@ -39,6 +40,7 @@ def status(work: Work) -> dict[str, Any]:
         }
         if policy
         else None,
+        "closed_before": rfc3339(work.closed_before) if work.closed_before is not None else None,
         "unfinished": sorted(work.unfinished),
         "topics": list(topics.values()),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,16 @@ def spark() -> Iterator[SparkSession]:
         os.environ.pop("JDK_JAVA_OPTIONS")
         if before is not None:
             os.environ["JDK_JAVA_OPTIONS"] = before
+
+
+@pytest.fixture(scope="module")
+def engines(spark: object) -> Iterator[None]:  # noqa: ARG001 - runs find the open session
+    """Spark's session, and the recount in this process; its own processes and the zip are tried by the example."""
+    from jobs.mapreduce.recount import recount
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jobs.mapreduce.running.recount", partial(recount, runner="inline"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ _LINES_A_REDUCER = 1_000_000
 _MOST_REDUCERS = 200
 
 
-def options(settings: Settings, lines: int) -> list[str]:
-    """Switches of mrjob for a recount of so many lines.
+def options(settings: Settings, lines: int, scratch: str) -> list[str]:
+    """Switches of mrjob for a recount of so many lines, with its files below ``scratch``.
 
     Raises ``ServiceUnreachable`` where the ``hadoop`` command is missing.
     """
@@ -26,6 +26,8 @@ def options(settings: Settings, lines: int) -> list[str]:
         "--hadoop-bin",
         shlex.quote(_hadoop(settings)),
         *(["--hadoop-streaming-jar", settings.hadoop_streaming_jar] if settings.hadoop_streaming_jar else []),
+        "--hadoop-tmp-dir",
+        scratch,
         *_python(settings),
         *_properties(
             {

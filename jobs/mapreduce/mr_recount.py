@@ -17,8 +17,9 @@ from jobs.mapreduce import completeness, concurrency, merging, outcomes, rates, 
 from jobs.mapreduce.packing import key, pack, words_of
 from jobs.mapreduce.plan import Plan, load_plan
 from jobs.mapreduce.rows import Rows, gather
-from jobs.mapreduce.runners import thrifty
+from jobs.mapreduce.runners import on_store, thrifty
 from jobs.shipping import imported_from_zip
+from quotaloop.storage.store import Store
 
 Pair = tuple[bytes, bytes]
 COUNTERS = "recount"
@@ -42,8 +43,11 @@ class MRRecount(MRJob):  # type: ignore[misc]  # mrjob has no types
             MRStep(reducer_init=self.prepare, reducer=self.count_across),
         ]
 
+    store: Store | None = None  # where the files of the job lie, on Hadoop
+
     def _runner_class(self) -> type:
-        return thrifty(super()._runner_class())
+        runner = thrifty(super()._runner_class())
+        return on_store(runner, self.store) if self.store is not None else runner
 
     def prepare(self) -> None:
         """Read the plan once a task."""

@@ -24,6 +24,7 @@ from jobs.mapreduce.reading import range_of
 from jobs.mapreduce.schemas import GRAINS, SCHEMAS
 from jobs.shipping import code_zip
 from quotaloop.errors import InputUnreadable, QuotaloopError
+from quotaloop.storage.store import Store
 
 LINES_A_CORE = 100_000  # below that, another process costs more than it gains
 
@@ -41,11 +42,19 @@ class Recount:
         return self.tables[name]
 
 
-def recount(raw_files: Sequence[str], plan: Plan, *, runner: str = "local", options: Sequence[str] = ()) -> Recount:
+def recount(
+    raw_files: Sequence[str],
+    plan: Plan,
+    *,
+    runner: str = "local",
+    options: Sequence[str] = (),
+    store: Store | None = None,
+) -> Recount:
     """Count the hours of the plan from the raw files (local paths or URIs) alone.
 
     ``runner`` is one of mrjob's: ``local`` (processes), ``hadoop`` or ``inline`` (this process); ``options`` are other
-    switches of mrjob. Raises ``QuotaloopError`` where a task fails or lines get lost on the way.
+    switches of mrjob. On Hadoop the files of the job lie in ``store``. Raises ``QuotaloopError`` where a task fails or
+    lines get lost on the way.
     """
     if not raw_files:
         return Recount({name: schema.empty_table() for name, schema in SCHEMAS.items()}, {})
@@ -55,7 +64,9 @@ def recount(raw_files: Sequence[str], plan: Plan, *, runner: str = "local", opti
         written.write_text(plan.render(), "utf-8")
         inputs = list(raw_files) if runner == "hadoop" else _linked(raw_files, Path(scratch) / "store")
         arguments = ["-r", runner, "--no-conf", "--plan", str(written), *_runner_options(runner, scratch, raw_files)]
-        pieces, counters = _run(MRRecount([*arguments, *options, *inputs]), Path(scratch))
+        job = MRRecount([*arguments, *options, *inputs])
+        job.store = store
+        pieces, counters = _run(job, Path(scratch))
     found = Recount({name: _whole(name, pieces.get(name, [])) for name in SCHEMAS}, counters)
     _check(found, raw_files, shipped=runner != "inline")
     return found

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
+
+from quotaloop.storage.store import Store
+
+
+def on_store(runner: type, store: Store) -> type:
+    """The Hadoop runner with the files of a job in a store."""
+    from jobs.mapreduce.store_fs import files_of  # tasks have no need of it
+
+    def fs(self: Any) -> Any:
+        return files_of(store, self._opts["hadoop_bin"])
+
+    kept = cached_property(fs)
+    return type(runner.__name__, (runner,), {"fs": kept})
 
 
 @cache

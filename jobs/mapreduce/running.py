@@ -10,6 +10,7 @@ from pathlib import Path
 from jobs.mapreduce import hadoop
 from jobs.mapreduce.plan import Plan
 from jobs.mapreduce.recount import Recount, recount
+from jobs.mapreduce.store_fs import SCRATCH
 from quotaloop.raw.ranges import Range
 from quotaloop.settings import Settings
 from quotaloop.storage.store import Store
@@ -24,7 +25,8 @@ def run(store: Store, ranges: Sequence[Range], plan: Plan, settings: Settings) -
             [store.uri(item.path) for item in ranges],
             plan,
             runner="hadoop",
-            options=hadoop.options(settings, lines) if ranges else (),
+            options=hadoop.options(settings, lines, f"{store.uri(SCRATCH)}") if ranges else (),
+            store=store,
         )
     with _on_disk(store, ranges) as files:
         return recount(files, plan)

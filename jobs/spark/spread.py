@@ -10,6 +10,8 @@ from typing import TypeVar
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
+from quotaloop.errors import QuotaloopError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -25,7 +27,8 @@ def spread(
 ) -> list[Result]:
     """What ``work`` makes of each item, in the order of the items; every item is a task of its own.
 
-    ``work``, items and results are pickled. ``done`` hears now and then how many more tasks are through.
+    ``work``, items and results are pickled. ``done`` hears now and then how many more tasks are through. Raises the
+    ``QuotaloopError`` of a task.
     """
     if not items:
         return []
@@ -42,7 +45,18 @@ def spread(
         rows = running.result()
     done(len(items) - told)
     results = {row.number: pickle.loads(row.result) for row in rows}
+    for result in results.values():
+        if isinstance(result, QuotaloopError):
+            raise result
     return [results[number] for number in range(len(items))]
+
+
+def _attempt(work: Callable[[Item], Result], item: Item) -> Result | QuotaloopError:
+    """An error on purpose is a result: trying again would not help, and the driver says it as it was raised."""
+    try:
+        return work(item)
+    except QuotaloopError as error:
+        return error
 
 
 def _completed_tasks(spark: SparkSession) -> int:
@@ -57,7 +71,7 @@ def _task(
     def run(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         for batch in batches:
             for number in batch.column(0).to_pylist():
-                made = pickle.dumps(work(pickle.loads(packed[number])))
+                made = pickle.dumps(_attempt(work, pickle.loads(packed[number])))
                 yield pa.RecordBatch.from_pydict({"number": pa.array([number]), "result": pa.array([made])})
 
     return run

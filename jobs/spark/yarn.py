@@ -21,6 +21,7 @@ def on_yarn(settings: Settings) -> dict[str, str]:
         "spark.executor.memory": _HEAP,
         "spark.executor.memoryOverhead": f"{megabytes(settings.task_memory) + _BESIDE_MB}m",
         "spark.yarn.am.memory": "512m",
+        "spark.scheduler.minRegisteredResourcesRatio": "0",  # the first executor begins, others follow
         "spark.hadoop.yarn.resourcemanager.connect.max-wait.ms": str(settings.patience),
         "spark.hadoop.yarn.resourcemanager.connect.retry-interval.ms": "1000",
     }

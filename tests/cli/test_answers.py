@@ -58,10 +58,11 @@ def test_an_empty_store_says_that_it_is_empty(call: Call, made: Handmade) -> Non
     assert call("status", "--json").json == {
         "store": made.store.url,
         "landed": {"ranges": 0, "lines": 0},
-        "pending": {"ranges": 0, "unparsed": 0, "derivation": False, "publication": False},
+        "pending": {"ranges": 0, "hours": 0, "unparsed": 0, "derivation": False, "publication": False},
         "release": None,
         "pinned": False,
         "policy": None,
+        "closed_before": None,
         "unfinished": [],
         "topics": [],
     }

@@ -20,6 +20,7 @@ from tests.cluster.topics import Topic, new_topic
 
 PARTITIONS = 4
 _BATCH = 2_500
+_ABORTED = 0.2  # chance of a transaction after a batch that comes to nothing
 
 
 @dataclass
@@ -55,10 +56,12 @@ class Ledger:
             yield batch
 
     def produce(self, brokers: str) -> Topic:
-        """All of it, into a topic of its own."""
-        topic = new_topic(brokers, PARTITIONS)
+        """All of it, into a topic of its own, with aborted transactions in between."""
+        topic, dice = new_topic(brokers, PARTITIONS), chosen(self.seed)
         for batch in self.batches():
             topic.produce_all(batch)
+            if dice.random() < _ABORTED:
+                topic.begin(b"aborted", b"{}", partition=dice.randrange(PARTITIONS)).abort_transaction()
         return topic
 
     def check(self, store: Store, topic: str) -> Release:

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.loop.stores import Loop
-
-
-@pytest.fixture(scope="module")
-def engines(spark: object) -> Iterator[None]:  # noqa: ARG001 - runs find the open session
-    """Spark's session, and the recount in this process; its own processes and the zip are tried by the example."""
-    from jobs.mapreduce.recount import recount
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jobs.mapreduce.running.recount", partial(recount, runner="inline"))
-        yield
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ from quotaloop.raw.record import NO_TIME, Record, encode
 from quotaloop.results import Done
 from quotaloop.settings import Settings
 from quotaloop.storage.local import LocalStore
+from quotaloop.storage.store import Store
 
 DAY = 1_772_409_600_000  # 2026-03-02T00:00:00Z
 MINUTE, HOUR = 60_000, 3_600_000
@@ -208,7 +209,7 @@ def _text(stream: io.TextIOWrapper) -> str:
     return stream.read()
 
 
-def tables_of(store: LocalStore, release: Release) -> dict[str, Rows]:
+def tables_of(store: Store, release: Release) -> dict[str, Rows]:
     """Every published table of a release in its declared order, and ``events`` by id and place."""
     orders = {name: table.grain for name, table in PUBLISHED.items()}
     orders["events"] = ("event_id", "topic", '"partition"', '"offset"')

@@ -54,12 +54,11 @@ def test_a_record_is_made_only_where_it_closes_something(store: LocalStore) -> N
 def test_an_hour_was_closed_by_the_first_record_beyond_it(store: LocalStore) -> None:
     record(store, "t", NOON, p0=5)
     record(store, "t", NOON + 2 * HOUR, p0=9, p1=1)
-    known = closing.bounds(store, "t")
-    ends = [
-        found.ends if (found := closing.closing_of(store, "t", hour, known)) else None
-        for hour in (NOON - 9 * HOUR, NOON - HOUR, NOON, NOON + HOUR, NOON + 2 * HOUR)
-    ]
+    hours = [NOON + step * HOUR for step in (-9, -1, 0, 1, 2)]
+    found = closing.of_hours(store, "t", hours)
+    ends = [found[hour].ends if hour in found else None for hour in hours]
     assert ends == [{0: 5}, {0: 5}, {0: 9, 1: 1}, {0: 9, 1: 1}, None]
+    assert closing.of_hours(store, "u", hours) == {}
 
 
 def test_files_hold_no_hour_open(store: LocalStore) -> None:

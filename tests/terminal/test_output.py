@@ -21,10 +21,11 @@ ROWS = [{"name": "a", "count": 1_234_567}, {"name": "[b]", "count": None}]
 STATUS: dict[str, Any] = {
     "store": "file:///s",
     "landed": {"ranges": 2, "lines": 12_345},
-    "pending": {"ranges": 1, "unparsed": 0, "derivation": True, "publication": False},
+    "pending": {"ranges": 1, "hours": 0, "unparsed": 0, "derivation": True, "publication": False},
     "release": 3,
     "pinned": True,
     "policy": None,
+    "closed_before": None,
     "unfinished": [],
     "topics": [{"topic": "t", "ranges": 2, "lines": 12_345, "pending": 1}],
 }

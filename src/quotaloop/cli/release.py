@@ -23,8 +23,8 @@ def release(context: typer.Context) -> None:
 
     call = call_of(context)
     with call.working() as work:
-        if not work.new_ranges:
-            call.print({"release": None}, "nothing new has landed: no release")
+        if not work.is_pending:
+            call.print({"release": None}, "nothing new has landed or closed: no release")
             return
         made = stages.release(work)
     if made is None:

@@ -7,6 +7,7 @@ absent by a landing that found it so: hours before the bound were closed then. T
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -82,10 +83,12 @@ def closed_before(store: Store) -> int | None:
     return min(((bounds(store, topic) or [0])[-1] for topic in open_topics(store)), default=None)
 
 
-def closing_of(store: Store, topic: str, hour_ms: int, known: Iterable[int]) -> Closing | None:
-    """The first record by which this hour was closed, of a topic with these bounds; None if it is open."""
-    found = min((value for value in known if value > hour_ms), default=None)
-    return _read(store, topic, found) if found is not None else None
+def of_hours(store: Store, topic: str, hours: Iterable[int]) -> dict[int, Closing]:
+    """The first record by which each of these hours (epoch ms) was closed; none for one that is open."""
+    known = bounds(store, topic)
+    places = {hour: bisect_right(known, hour) for hour in hours}
+    read = {place: _read(store, topic, known[place]) for place in set(places.values()) if place < len(known)}
+    return {hour: read[place] for hour, place in places.items() if place in read}
 
 
 def _read(store: Store, topic: str, bound_ms: int) -> Closing:

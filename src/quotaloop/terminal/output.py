@@ -200,6 +200,7 @@ def status(document: Mapping[str, Any]) -> Group:
         plain(f"store      {document['store']}"),
         Text(f"landed     {document['landed']['lines']:,} lines in {document['landed']['ranges']:,} ranges"),
         Text(f"pending    {pending['ranges']:,} ranges to release, {pending['unparsed']:,} to parse"),
+        *([Text(f"closed     hours before {document['closed_before']}")] if document["closed_before"] else []),
         Text(f"release    {document['release'] or 'none'}{', pinned by a rollback' if document['pinned'] else ''}"),
         Text(f"policy     {_policy(document['policy'])}{', to be published' if pending['publication'] else ''}"),
     ]
