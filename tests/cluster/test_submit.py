@@ -45,15 +45,17 @@ def test_a_loop_of_submitted_jobs_with_shipped_packages_ends_with_the_same_table
     assert Run(env, "land", "files", str(EXAMPLE / "events.jsonl"), "--topic", "example").end() == 0
 
     submit(env | {"PYSPARK_PYTHON": sys.executable}, "parse", "--deploy-mode", "client")
-    on_master = {"PYSPARK_PYTHON": packages.PYTHON, "QUOTALOOP_WEBHDFS": env["QUOTALOOP_WEBHDFS"]}
     submit(
-        env | {"PYSPARK_PYTHON": packages.PYTHON},
+        env,
         "build",
         "--deploy-mode",
         "cluster",
         "--archives",
         f"{packages.archive()}#{packages.NAME}",
-        conf=tuple(f"spark.yarn.appMasterEnv.{name}={value}" for name, value in on_master.items()),
+        conf=(
+            f"spark.pyspark.python={packages.PYTHON}",
+            f"spark.yarn.appMasterEnv.QUOTALOOP_WEBHDFS={env['QUOTALOOP_WEBHDFS']}",
+        ),
     )
     run = Run(env, "run")
     assert run.end() == 0, run.said
