@@ -18,7 +18,7 @@ from tests.cluster.runs import Run, environment
 from tests.loop.stores import EXAMPLE, REPOSITORY, Loop, assert_same, tables_of
 from tests.servers import Cluster
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.faults]
 
 JARS = f"spark.yarn.jars=local:{Path(pyspark.__file__).parent}/jars/*"
 SMALL = ("spark.executor.instances=1", "spark.executor.memory=512m", "spark.executor.memoryOverhead=1g", JARS)
