@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quotaloop.raw.record import NO_TIME, Record, decode, encode, encode_all
+from quotaloop.raw.record import NO_TIME, Record, decode, encode, encode_all, encode_batch
 
 VALUES = st.binary(max_size=40) | st.text(max_size=20).map(str.encode) | st.sampled_from([b"\xc3", b"\xa9", b"\n", b""])
 
@@ -50,3 +50,11 @@ def test_two_halves_of_a_character_in_two_lines_are_two_lines_that_are_not_utf_8
 def test_what_is_no_raw_line_is_an_error(line: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         decode(line)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.integers(0, 2**62), st.integers(-1, 2**42), VALUES | st.none()), max_size=12))
+def test_records_of_a_broker_are_written_as_each_would_be_alone(rows: list[tuple[int, int, bytes | None]]) -> None:
+    offsets, times, values = ([row[place] for row in rows] for place in range(3))
+    together = encode_batch(offsets, times, values)  # type: ignore[arg-type]
+    assert together == b"".join(encode(Record(*row)) for row in rows)
