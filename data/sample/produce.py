@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from zlib import crc32
@@ -23,16 +23,21 @@ _DAYS_LATER_MS = 7 * 86_400_000  # later than this, a time is one of the sample'
 Record = tuple[int, int, bytes]
 
 
-def records(path: Path = SAMPLE, partitions: int = PARTITIONS) -> Iterator[Record]:
+def records(lines: Iterable[bytes], partitions: int = PARTITIONS) -> Iterator[Record]:
     """Partition, Kafka time (epoch ms) and value of every line, in order."""
     first = last = None
-    with gzip.open(path) as lines:
-        for line in lines:
-            tenant, time = _tenant_and_time(line)
-            first = first or time
-            if time is not None and first is not None and first <= time < first + _DAYS_LATER_MS:
-                last = time
-            yield crc32(tenant.encode()) % partitions, last or first or 0, line.rstrip(b"\n")
+    for line in lines:
+        tenant, time = _tenant_and_time(line)
+        first = first or time
+        if time is not None and first is not None and first <= time < first + _DAYS_LATER_MS:
+            last = time
+        yield crc32(tenant.encode()) % partitions, last or first or 0, line.rstrip(b"\n")
+
+
+def sample() -> Iterator[bytes]:
+    """The lines of the sample."""
+    with gzip.open(SAMPLE) as lines:
+        yield from lines
 
 
 def produce(brokers: str, topic: str) -> int:
@@ -41,7 +46,7 @@ def produce(brokers: str, topic: str) -> int:
     if topic in admin.list_topics(timeout=20).topics:
         ends = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(PARTITIONS)}
         there = sum(found.result().offset for found in admin.list_offsets(ends).values())
-        wanted = sum(1 for _ in records())
+        wanted = sum(1 for _ in sample())
         if there == wanted:
             return 0
         raise SystemExit(f"topic {topic} has {there} records and not the sample's {wanted}: choose another")
@@ -49,7 +54,7 @@ def produce(brokers: str, topic: str) -> int:
     admin.create_topics([NewTopic(topic, PARTITIONS, 1, config={"retention.ms": "-1"})])[topic].result()
     producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 20, "log_level": 0})
     written = 0
-    for partition, time, value in records():
+    for partition, time, value in records(sample()):
         while True:
             try:
                 producer.produce(topic, value, partition=partition, timestamp=time)

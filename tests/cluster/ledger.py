@@ -7,8 +7,8 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from zlib import crc32
 
+from sample.produce import Record, records
 from sample.stream import labelled
 
 from quotaloop.marts.integrity import check_files
@@ -36,24 +36,24 @@ class Ledger:
     ids: list[str] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
 
-    def batches(self) -> Iterator[list[tuple[bytes, int, int]]]:
-        """Values with their partition and Kafka time, some thousands at a time; counted as they are taken."""
-        batch: list[tuple[bytes, int, int]] = []
-        time = 1_772_409_600_000
-        for line, outcome in labelled(self.lines, self.seed):
-            event = json.loads(line) if outcome in ("accepted", "duplicate") else None
-            if event is not None and isinstance(event["ts"], int):
-                time = event["ts"]
-            if outcome == "accepted" and event is not None:
-                self.ids.append(event["event_id"])
-            self.outcomes["duplicate" if outcome == "duplicate" else "accepted" if event else "quarantined"] += 1
-            self.written += 1
-            batch.append((line, crc32(_tenant(line).encode()) % PARTITIONS, time))
+    def batches(self) -> Iterator[list[Record]]:
+        """Partition, Kafka time and value, some thousands at a time; counted as they are taken."""
+        batch: list[Record] = []
+        for record in records(self._counted(), PARTITIONS):
+            batch.append(record)
             if len(batch) == _BATCH:
                 yield batch
                 batch = []
         if batch:
             yield batch
+
+    def _counted(self) -> Iterator[bytes]:
+        for line, outcome in labelled(self.lines, self.seed):
+            if outcome == "accepted":
+                self.ids.append(json.loads(line)["event_id"])
+            self.outcomes[outcome if outcome in ("accepted", "duplicate") else "quarantined"] += 1
+            self.written += 1
+            yield line
 
     def produce(self, brokers: str) -> Topic:
         """All of it, into a topic of its own, with aborted transactions in between."""
@@ -89,10 +89,3 @@ class Ledger:
 def chosen(seed: int) -> random.Random:
     """A source of choices that the seed decides."""
     return random.Random(seed)
-
-
-def _tenant(line: bytes) -> str:
-    try:
-        return str(json.loads(line)["tenant"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return ""

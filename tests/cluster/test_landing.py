@@ -37,7 +37,7 @@ VALUES = [
 
 
 def test_every_value_comes_back_byte_for_byte_with_its_offset_and_time(zone: RawZone, topic: Topic) -> None:
-    topic.produce_all((value, 0, NOW + number) for number, value in enumerate(VALUES))
+    topic.produce_all((0, NOW + number, value) for number, value in enumerate(VALUES))
     zone.land(topic)
     found = [(record.offset, record.kafka_time_ms, record.value) for record in zone.records(topic.name)]
     assert found == [(number, NOW + number, value) for number, value in enumerate(VALUES)]

@@ -23,10 +23,10 @@ class Topic:
     def produce(self, *values: Value, partition: int = 0, at: int | None = None) -> None:
         """Write values in order; ``at`` is their Kafka time (epoch ms)."""
         producer = self._producer()
-        send(producer, self.name, [(value, partition, at) for value in values])
+        send(producer, self.name, [(partition, at, value) for value in values])
 
-    def produce_all(self, records: Iterable[tuple[Value, int, int | None]]) -> None:
-        """Write records of value, partition and Kafka time in order."""
+    def produce_all(self, records: Iterable[tuple[int, int | None, Value]]) -> None:
+        """Write records of partition, Kafka time and value in order."""
         send(self._producer(), self.name, records)
 
     def begin(self, *values: Value, partition: int = 0, at: int | None = None) -> Producer:
@@ -34,7 +34,7 @@ class Topic:
         producer = self._producer(**{"transactional.id": uuid.uuid4().hex})
         producer.init_transactions()
         producer.begin_transaction()
-        send(producer, self.name, [(value, partition, at) for value in values])
+        send(producer, self.name, [(partition, at, value) for value in values])
         return producer
 
     def delete_before(self, offset: int, partition: int = 0) -> None:
@@ -76,7 +76,7 @@ def new_topic(brokers: str, partitions: int = 1) -> Topic:
     return topic
 
 
-def send(producer: Producer, topic: str, records: Iterable[tuple[Value, int, int | None]]) -> None:
+def send(producer: Producer, topic: str, records: Iterable[tuple[int, int | None, Value]]) -> None:
     """Produce and wait until the broker has all of it."""
     failures: list[str] = []
 
@@ -84,7 +84,7 @@ def send(producer: Producer, topic: str, records: Iterable[tuple[Value, int, int
         if error is not None:
             failures.append(str(error))
 
-    for value, partition, at in records:
+    for partition, at, value in records:
         times = {} if at is None else {"timestamp": at}
         while True:
             try:
