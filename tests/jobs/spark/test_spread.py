@@ -8,6 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.spark.spread import spread
+from quotaloop.errors import ServiceUnreachable
 
 
 @dataclass(frozen=True)
@@ -35,3 +36,13 @@ def test_nothing_to_do_starts_nothing() -> None:
 def test_what_fails_in_a_task_fails_here(spark: SparkSession) -> None:
     with pytest.raises(Exception, match="2 is too small"):
         spread(spark, Halve(3), [4, 2])
+
+
+def unreachable(number: int) -> None:
+    """What a task says when its store is away."""
+    raise ServiceUnreachable(f"no answer to {number}")
+
+
+def test_an_error_on_purpose_comes_back_as_it_was_raised(spark: SparkSession) -> None:
+    with pytest.raises(ServiceUnreachable, match="^no answer to 4$"):
+        spread(spark, unreachable, [4])
