@@ -104,14 +104,18 @@ def wait_until(condition: Callable[[], Any], seconds: float = LONGEST_S) -> bool
     return True
 
 
-def python_processes(word: str) -> list[int]:
-    """Processes of YARN's containers whose command line holds a word."""
+EXECUTOR = ("java", "YarnCoarseGrainedExecutorBackend")
+MAPPER = ("python", "mr_recount.py --step-num=0 --mapper")
+
+
+def processes(program: str, word: str) -> list[int]:
+    """Processes of a program (the beginning of its name) whose command line holds a word; not who started them."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-                if word in command:
+                command = (entry / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+                if Path(command[0]).name.startswith(program) and word in " ".join(command):
                     found.append(int(entry.name))
     return sorted(found)
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from quotaloop.storage.address import open_store
 from quotaloop.storage.store import Store
 from tests.cluster.ledger import Ledger
 from tests.cluster.raw_zone import RawZone
-from tests.cluster.runs import Run, environment, python_processes, until_done, wait_until
+from tests.cluster.runs import EXECUTOR, MAPPER, Run, environment, processes, until_done, wait_until
 from tests.cluster.topics import Topic
 from tests.servers import Cluster
 
@@ -131,8 +132,8 @@ def test_an_executor_of_spark_is_killed_and_the_run_goes_on(case: Callable[..., 
     one = case(108)
     run = one.run()
     assert run.wait_for("build")
-    assert wait_until(lambda: python_processes("YarnCoarseGrainedExecutorBackend"), 60)
-    for process in python_processes("YarnCoarseGrainedExecutorBackend"):
+    assert wait_until(lambda: processes(*EXECUTOR), 60)
+    for process in processes(*EXECUTOR):
         os.kill(process, signal.SIGKILL)
     assert run.end() == 0, run.said
     one.check()
@@ -142,11 +143,17 @@ def test_a_task_of_mapreduce_is_killed_and_the_run_goes_on(case: Callable[..., C
     one = case(109)
     run = one.run()
     assert run.wait_for("recount")
-    task = "mr_recount.py --step-num=0 --mapper"
-    assert wait_until(lambda: python_processes(task) or run.has_ended, 240)
-    victims = python_processes(task)
-    assert victims
-    os.kill(victims[-1], signal.SIGKILL)
+    seen: list[int] = []
+
+    def killed() -> bool:
+        with suppress(ProcessLookupError):
+            for task in processes(*MAPPER)[:1]:
+                os.kill(task, signal.SIGKILL)
+                seen.append(task)
+        return bool(seen)
+
+    assert wait_until(lambda: killed() or run.has_ended, 240)
+    assert seen, run.said
     assert run.end() == 0, run.said
     one.check()
 

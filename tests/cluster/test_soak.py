@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 import uuid
+from contextlib import suppress
 
 import pytest
 
 from quotaloop.storage.address import open_store
 from tests.cluster.ledger import PARTITIONS, Ledger, chosen
-from tests.cluster.runs import Run, environment, python_processes, until_done
+from tests.cluster.runs import EXECUTOR, MAPPER, Run, environment, processes, until_done
 from tests.cluster.topics import new_topic
 from tests.servers import Cluster
 
@@ -58,9 +60,9 @@ def test_nothing_is_lost_or_counted_twice_whatever_dies(cluster: Cluster) -> Non
             elif blow == "run":
                 run.sweep()
             elif blow in ("executor", "mapper"):
-                word = {"executor": "YarnCoarseGrainedExecutorBackend", "mapper": "mr_recount.py"}[blow]
-                for process in python_processes(word)[:1]:
-                    os.kill(process, 9)
+                for process in processes(*(EXECUTOR if blow == "executor" else MAPPER))[:1]:
+                    with suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGKILL)
             if run.has_ended:
                 run = Run(env, "run")
     finally:
