@@ -44,5 +44,5 @@ def unreachable(number: int) -> None:
 
 
 def test_an_error_on_purpose_comes_back_as_it_was_raised(spark: SparkSession) -> None:
-    with pytest.raises(ServiceUnreachable, match="^no answer to 4$"):
+    with pytest.raises(ServiceUnreachable, match=r"^no answer to 4$"):
         spread(spark, unreachable, [4])
