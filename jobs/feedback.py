@@ -22,6 +22,7 @@ from quotaloop.sinks import file as file_sink
 def fit_hours(work: Work, release: Release) -> Fitness:
     """Which hours of a release may move quotas."""
     days = read_days(work.store, release)
+    stray = _strays(work, days)
     counted = {hour: word for day in days.values() for hour, word in day.counted.items()}
     waived = {
         hour
@@ -39,9 +40,9 @@ def fit_hours(work: Work, release: Release) -> Fitness:
         sorted(counted),
         twice={hour for hour, word in counted.items() if word == "twice"},
         waived=waived,
-        stray=_strays(work, days),
+        stray=stray,
         stamps=[Stamps(*row) for row in rows],
-        late=_late(work, days),
+        late=_late(work, days, stray),
         settings=work.settings,
     )
 
@@ -98,13 +99,13 @@ def publish(work: Work) -> Policy | None:
     return policy
 
 
-def _late(work: Work, days: Mapping[str, Day]) -> dict[int, tuple[int, int]]:
+def _late(work: Work, days: Mapping[str, Day], stray: frozenset[int]) -> dict[int, tuple[int, int]]:
     """Per hour (epoch ms) with any: accepted events that came after it had closed, and all its accepted events.
 
     Only of hours that may still move quotas. Files have none: their hours are closed by the import.
     """
     hours = {hour: rows for day in days.values() for hour, rows in day.outcomes.items()}
-    first = max(hours.keys() - _strays(work, days), default=0) - work.settings.quota_span
+    first = max(hours.keys() - stray, default=0) - work.settings.quota_span
     recent = {hour: rows for hour, rows in hours.items() if hour >= first}
     closings = {name: closing.of_hours(work.store, name, recent) for name in closing.kafka_topics(work.store)}
     found = {}

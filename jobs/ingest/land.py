@@ -62,16 +62,11 @@ def _copier(work: Work) -> Copier:
 
 
 def _on_spark(work: Work, store: Store, source: Source, ranges: Sequence[Range]) -> list[Copied]:
-    from jobs.spark.spread import spread
+    from jobs.spark.spread import by_size, spread
 
-    waiting = iter([item.end - item.start for item in ranges])
+    done = by_size(work.progress.advance, (item.end - item.start for item in ranges))
     with work.spark() as spark:
-        return spread(
-            spark,
-            _Copy(store, source),
-            ranges,
-            done=lambda tasks: work.progress.advance(sum(next(waiting) for _ in range(tasks))),
-        )
+        return spread(spark, _Copy(store, source), ranges, done=done)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pyspark.sql import SparkSession
 
-from jobs.spark.spread import spread
+from jobs.spark.spread import by_size, spread
 from quotaloop.parsed.parse import parse_unit
 from quotaloop.parsed.unit import Unit
 from quotaloop.storage.store import Store
@@ -26,13 +26,8 @@ def parse_on_spark(
     ``done`` hears now and then of lines that are through, as if tasks ended in their order.
     """
     ordered = sorted(units, key=lambda unit: unit.range.start - unit.range.end)
-    waiting = iter([unit.range.end - unit.range.start for unit in ordered])
-    spread(
-        spark,
-        _Parse(store, late_bound_ms),
-        ordered,
-        done=lambda tasks: done(sum(next(waiting) for _ in range(tasks))),
-    )
+    sizes = (unit.range.end - unit.range.start for unit in ordered)
+    spread(spark, _Parse(store, late_bound_ms), ordered, done=by_size(done, sizes))
 
 
 @dataclass(frozen=True, slots=True)

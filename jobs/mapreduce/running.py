@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from jobs.mapreduce import hadoop
@@ -25,7 +25,7 @@ def run(store: Store, ranges: Sequence[Range], plan: Plan, settings: Settings) -
             [store.uri(item.path) for item in ranges],
             plan,
             runner="hadoop",
-            options=hadoop.options(settings, lines, f"{store.uri(SCRATCH)}") if ranges else (),
+            options=hadoop.options(settings, lines, store.uri(SCRATCH)) if ranges else (),
             store=store,
         )
     with _on_disk(store, ranges) as files:
@@ -35,11 +35,12 @@ def run(store: Store, ranges: Sequence[Range], plan: Plan, settings: Settings) -
 @contextmanager
 def _on_disk(store: Store, ranges: Sequence[Range]) -> Iterator[list[str]]:
     """The ranges under their names, on a disk of this machine."""
-    with tempfile.TemporaryDirectory(prefix="quotaloop-raw-") as folder, ExitStack() as stack:
+    paths = [item.path for item in ranges]
+    with tempfile.TemporaryDirectory(prefix="quotaloop-raw-") as folder, store.all_on_disk(paths) as copies:
         files = []
-        for item in ranges:
-            link = Path(folder, item.path)
+        for path, copy in zip(paths, copies, strict=True):
+            link = Path(folder, path)
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(stack.enter_context(store.on_disk(item.path)))
+            link.symlink_to(copy)
             files.append(str(link))
         yield files

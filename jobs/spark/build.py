@@ -15,7 +15,7 @@ from jobs.spark.completeness import Boot, Run, completeness, owned_runs
 from jobs.spark.events import EventFiles, opened, view_once
 from jobs.spark.inputs import Inputs
 from jobs.spark.sources import Sources
-from jobs.spark.spread import spread
+from jobs.spark.spread import by_size, spread
 from jobs.spark.sql import Connection
 from jobs.spark.tasks import Aggregate, Exclude, Made, Merge, Parsed, Share, Target
 from quotaloop import faults
@@ -88,12 +88,8 @@ class _Build:
         self.progress.note("tables of the hours")
         exclusions = self._exclusions()
         shares = [self._share(hours, exclusions) for hours in self._shares(self.touched.rates)]
-        waiting = iter([sum(self.index.events.get(hour, 0) for hour in share.events) for share in shares])
-
-        def done(tasks: int) -> None:
-            self.progress.advance(sum(next(waiting) for _ in range(tasks)))
-
-        made = spread(self.spark, Aggregate(self.target), shares, done=done)
+        sizes = (sum(self.index.events.get(hour, 0) for hour in share.events) for share in shares)
+        made = spread(self.spark, Aggregate(self.target), shares, done=by_size(self.progress.advance, sizes))
         self._add(made)
         return made
 

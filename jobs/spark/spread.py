@@ -51,6 +51,12 @@ def spread(
     return [results[number] for number in range(len(items))]
 
 
+def by_size(done: Callable[[int], None], sizes: Iterable[int]) -> Callable[[int], None]:
+    """A ``done`` of ``spread`` that hears of sizes, as if tasks ended in the order of the items."""
+    waiting = iter(sizes)
+    return lambda tasks: done(sum(next(waiting) for _ in range(tasks)))
+
+
 def _attempt(work: Callable[[Item], Result], item: Item) -> Result | QuotaloopError:
     """An error on purpose is a result: trying again would not help, and the driver says it as it was raised."""
     try:

@@ -6,6 +6,7 @@ line with its outcome, ranges that tile, and ``CURRENT`` one whole release.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -202,7 +204,6 @@ def test_a_run_that_slept_past_its_lease_and_wakes_up_does_no_harm(case: Callabl
     one = case(113, lease="2s")
     sleeper = one.run(QUOTALOOP_STOP_AT="audit:done")
     assert sleeper.stopped()
-    os.environ.setdefault("TZ", "UTC")
     other = Run(one.environment | {"QUOTALOOP_LEASE": "0s"}, "run")
     assert other.end() == 0, other.said
     before = current(one.store)
@@ -244,11 +245,7 @@ def test_a_disk_that_is_full_ends_a_run_in_one_line_and_room_lets_it_go_on(
 
 
 def _dead_datanodes(cluster: Cluster) -> int:
-    from urllib.request import urlopen
-
     query = "/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState"
-    import json
-
     with urlopen(cluster.environment["QUOTALOOP_WEBHDFS"] + query, timeout=10) as answer:
         return int(json.load(answer)["beans"][0]["NumDeadDataNodes"])
 

@@ -13,12 +13,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from isal import isal_zlib
-
 from quotaloop import faults
 from quotaloop.errors import UsageError
 from quotaloop.events import credentials
 from quotaloop.raw import topics
+from quotaloop.raw.compression import compressor
 from quotaloop.raw.formats import FORMATS, Converter
 from quotaloop.raw.ranges import Range, check_topic, claimed, folder, landed
 from quotaloop.raw.record import NO_TIME, encode_all
@@ -27,7 +26,6 @@ from quotaloop.settings import Settings
 from quotaloop.storage.store import Pending, Store
 
 _CHUNK_LINES, _CHUNK_BYTES = 4096, 8 << 20
-_GZIP = 31  # window bits that ask zlib for a gzip member; its header carries no time and no name
 
 Progress = Callable[[int], None]  # called with bytes of payload copied
 
@@ -119,7 +117,7 @@ class _Writer:
         """Append lines and say how many bytes they have."""
         if self._pending is None:
             self._pending = self._stack.enter_context(self._store.create())
-            self._gzip = isal_zlib.compressobj(level=2, wbits=_GZIP)
+            self._gzip = compressor()
         data = encode_all(lines, first_offset=self.offset, kafka_time_ms=self._time)
         self._pending.write(self._gzip.compress(data))
         self.offset += len(lines)

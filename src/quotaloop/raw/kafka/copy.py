@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
-from isal import isal_zlib
 
 from quotaloop import faults
 from quotaloop.errors import CheckRefused
+from quotaloop.raw.compression import compressor
 from quotaloop.raw.kafka.access import Access
 from quotaloop.raw.kafka.broker import Broker, Topic
 from quotaloop.raw.kafka.problems import PASSING, reason, unreachable
@@ -20,7 +20,6 @@ from quotaloop.raw.record import encode_batch
 from quotaloop.storage.store import Store
 
 _BATCH = 2_000
-_GZIP = 31  # window bits that ask zlib for a gzip member
 _POLL_S = 0.05
 
 Progress = Callable[[int], None]  # called with offsets that are through
@@ -55,7 +54,7 @@ def copy(store: Store, source: Source, item: Range, progress: Progress = lambda 
     broker = Broker(source.access)
     first = _first_kept(source, broker, item)
     with store.create() as pending:
-        gzip = isal_zlib.compressobj(level=2, wbits=_GZIP)
+        gzip = compressor()
         for batch in _batches(source, item, first, progress):
             data = encode_batch(*batch)
             pending.write(gzip.compress(data))
