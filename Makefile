@@ -16,7 +16,7 @@ PIP := -m pip --quiet --disable-pip-version-check --no-input
 # From the command line alone: a terminal's own LINES does not count.
 BENCH_LINES := $(if $(filter command line,$(origin LINES)),$(LINES))
 
-CLUSTER := docker/hadoop-spark/cluster
+CLUSTER = $(firstword $(wildcard $(BIN)/python) $(PYTHON)) docker/hadoop-spark/cluster
 
 .PHONY: help setup java maven run test soak lint bench sample docs lock clean cluster-up cluster-down run-cluster test-cluster
 
@@ -82,6 +82,6 @@ lock: ## Pin and hash the packages of pyproject.toml anew; UPGRADE=1 for newer o
 	@sed -i -e '/^#/d' -e '/^$$/d' -e '1i # Written by `make lock` from pyproject.toml, for Python 3.11 on Linux; not to be edited.' requirements.txt
 
 clean: ## Remove what tools leave behind; ./store and .venv stay
-	@! test -e build/cluster || $(CLUSTER) down
+	@! test -e build/cluster || $(CLUSTER) --dir build/cluster down
 	rm -rf build dist *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse metastore_db derby.log
 	find . -path ./$(VENV) -prune -o -path ./store -prune -o -name __pycache__ -type d -exec rm -rf {} +

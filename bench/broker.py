@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class Cluster:
 
     def call(self, *words: str) -> str:
         """What the script answers."""
-        command = [str(_CLUSTER), "--dir", str(self.folder), "--ports", "free", *words]
+        command = [sys.executable, str(_CLUSTER), "--dir", str(self.folder), "--ports", "free", *words]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     @property

@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from io import BytesIO
 from pathlib import Path
+from sysconfig import get_platform
 
 from jobs.shipping import cache
+from quotaloop.errors import QuotaloopError
 
 NAME = "environment"
 PYTHON = f"./{NAME}/bin/python"
@@ -31,10 +33,13 @@ _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;]*(?:;(.*))?")
 
 
 def archive() -> Path:
-    """The archive of what is installed here; it is made once for the same versions."""
+    """The archive of what is installed here; it is made once for the same files on the same kind of machine.
+
+    Raises ``QuotaloopError`` for a package whose files nobody has listed.
+    """
     found = sorted(_distributions().values(), key=lambda item: item.name.lower())
-    listed = "".join(f"{item.name}=={item.version}\n" for item in found)
-    digest = hashlib.sha256((listed + _LAUNCHER).encode()).hexdigest()[:16]
+    listed = "".join(f"{item.name}=={item.version}\n{_listing(item)}" for item in found)
+    digest = hashlib.sha256((get_platform() + listed + _LAUNCHER).encode()).hexdigest()[:16]
     target = cache() / f"quotaloop-environment-{digest}.tar.gz"
     if not target.exists():
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".making-", delete=False) as draft:
@@ -57,6 +62,15 @@ def _distributions() -> dict[str, Distribution]:
             found[name] = item
         left.extend((wanted, ()) for wanted in _required(item, extras) if wanted not in found)
     return found
+
+
+def _listing(item: Distribution) -> str:
+    """The files of a package with their digests."""
+    if not item.files:
+        raise QuotaloopError(
+            f"{item.name} was installed without a list of its files, so that it cannot be shipped: install it with pip"
+        )
+    return "".join(f"{file} {file.hash.value if file.hash else ''}\n" for file in item.files)
 
 
 def _required(item: Distribution, extras: tuple[str, ...]) -> Iterator[str]:

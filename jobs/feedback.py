@@ -8,13 +8,14 @@ from jobs.audit.waivers import waivers
 from jobs.work import Work
 from quotaloop import faults
 from quotaloop.events.columns import HOUR_MS
-from quotaloop.marts.release import Day, Release, read_days
+from quotaloop.marts.release import Day, Release, read_days, rfc3339
 from quotaloop.marts.views import open_views
 from quotaloop.quotas.derive import derive as derive_policy
 from quotaloop.quotas.derive import renew
 from quotaloop.quotas.fitness import Fitness, Stamps, fitness, strays
 from quotaloop.quotas.policy import Policy, check_push, epoch_ms, newest, store_policy
 from quotaloop.raw import closing
+from quotaloop.raw.lost import losses
 from quotaloop.results import Derivation
 from quotaloop.sinks import file as file_sink
 
@@ -42,6 +43,7 @@ def fit_hours(work: Work, release: Release) -> Fitness:
         waived=waived,
         stray=stray,
         stamps=[Stamps(*row) for row in rows],
+        lost=_lost(work, days),
         late=_late(work, days, stray),
         settings=work.settings,
     )
@@ -63,7 +65,8 @@ def derive(work: Work) -> Derivation:
     if not _recent(work, fit, as_of):
         return _renewed(work, previous, as_of, fit)
     tables = ("demand_minutely", "rate_limit_usage", "events")
-    with open_views(work.store, release, tables=tables, proven=True) as connection:
+    since = rfc3339(fit.fit[-1] - work.settings.quota_span)[:10]
+    with open_views(work.store, release, tables=tables, proven=True, since=since) as connection:
         policy = derive_policy(
             connection,
             hours=fit.fit,
@@ -117,6 +120,28 @@ def _late(work: Work, days: Mapping[str, Day], stray: frozenset[int]) -> dict[in
         if late:
             found[hour] = (late, sum(row[3] for row in rows))
     return found
+
+
+def _lost(work: Work, days: Mapping[str, Day]) -> frozenset[int]:
+    """Hours (epoch ms) that offsets may be of which never landed.
+
+    Those from the hour that most events of the range before are of, up to the time of the next record, or, where there
+    was none, of the landing.
+    """
+    hours = {hour: rows for day in days.values() for hour, rows in day.outcomes.items()}
+    found: set[int] = set()
+    for topic in closing.kafka_topics(work.store):
+        for loss in losses(work.store, topic):
+            before = [
+                (start, accepted, -hour)
+                for hour, rows in hours.items()
+                for name, partition, start, accepted, *_ in rows
+                if (name, partition) == (topic, loss.range.partition) and start < loss.range.start
+            ]
+            first = -max(before)[2] if before else 0
+            last = loss.found_at_ms if loss.next_ms is None else loss.next_ms
+            found.update(hour for hour in hours if first <= hour <= last)
+    return frozenset(found)
 
 
 def _recent(work: Work, fit: Fitness, as_of: int) -> bool:

@@ -15,10 +15,11 @@ from quotaloop import faults
 from quotaloop.errors import CheckRefused, UsageError
 from quotaloop.marts import candidate as candidates
 from quotaloop.marts.candidate import Candidate
+from quotaloop.marts.plan import index
 from quotaloop.marts.release import Release, Span, Verdict, canonical, publish, store_days
 from quotaloop.parsed.unit import units
 from quotaloop.raw.ranges import Range, digest
-from quotaloop.storage.parquet import read_table
+from quotaloop.storage.parquet import read_tables
 from quotaloop.version import checks_version, code_version
 
 RECOUNTED = (
@@ -83,7 +84,8 @@ def recount(work: Work) -> dict[str, pa.Table]:
     folder = f"{candidates.folder(made.revision)}/recount-{checks_version()}"
     if not work.store.exists(f"{folder}/done"):
         _recount(work, made, folder)
-    return {name: read_table(work.store, f"{folder}/{name}.parquet") for name in RECOUNTED}
+    tables = read_tables(work.store, [f"{folder}/{name}.parquet" for name in RECOUNTED])
+    return dict(zip(RECOUNTED, tables, strict=True))
 
 
 def _recount(work: Work, made: Candidate, folder: str) -> None:
@@ -91,7 +93,9 @@ def _recount(work: Work, made: Candidate, folder: str) -> None:
     from jobs.mapreduce.running import run
 
     lines = sum(item.end - item.start for item in made.sources)
-    wanted = plan(made.emit, made.read, late_bound_ms=work.settings.late_bound, lines=lines)
+    events = index(work.notes).events
+    busiest = max((events.get(hour, 0) for hour in made.read), default=0)
+    wanted = plan(made.emit, made.read, late_bound_ms=work.settings.late_bound, busiest=busiest)
     with work.stage("recount", lines, "lines"):
         result = run(work.store, made.sources, wanted, work.settings)
     for name in RECOUNTED:

@@ -20,7 +20,7 @@ from quotaloop.raw.ranges import Range, check_tiling, landed
 from quotaloop.settings import Settings
 from quotaloop.storage.address import store_of
 from quotaloop.storage.parquet import read_table
-from quotaloop.storage.store import Store
+from quotaloop.storage.store import Store, read_files
 from quotaloop.version import fingerprint
 
 if TYPE_CHECKING:
@@ -42,21 +42,26 @@ class Work:
         return store
 
     @cached_property
+    def _landed(self) -> list[Range]:
+        """The listing of the raw zone, after the hours that are closed: what closed them is in it."""
+        _ = self.closed_before
+        return landed(self.store)
+
+    @cached_property
     def ranges(self) -> list[Range]:
-        """The listing of the raw zone, found to tile; of a partition only what is before what is not complete."""
+        """What has landed, found to tile; of a partition only what is before what is not complete."""
         holes: dict[tuple[str, int], int] = {}
         for item in frozenset().union(*self.unfinished.values()):
             place = (item.topic, item.partition)
             holes[place] = min(item.start, holes.get(place, item.start))
-        found = landed(self.store)
-        whole = [item for item in found if item.start < holes.get((item.topic, item.partition), item.end)]
+        whole = [item for item in self._landed if item.start < holes.get((item.topic, item.partition), item.end)]
         check_tiling(whole)
         return whole
 
     @cached_property
     def unfinished(self) -> dict[str, frozenset[Range]]:
         """What was begun and cut off; it is left out until it is landed again."""
-        return unfinished(self.store)
+        return unfinished(self.store, self._landed)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -113,7 +118,8 @@ class Work:
     def notes(self) -> dict[Range, Note]:
         """The notes of all units; all ranges must be parsed."""
         wanted = units(self.ranges, self.fingerprint)
-        return {unit.range: parse_note(self.store.read(unit.note_path)) for unit in wanted}
+        notes = read_files(self.store, [unit.note_path for unit in wanted])
+        return {unit.range: parse_note(data) for unit, data in zip(wanted, notes, strict=True)}
 
     @cached_property
     def base_days(self) -> dict[str, Day]:
@@ -137,6 +143,11 @@ class Work:
         days = self.latest.days if self.latest else {}
         carried = {date: days[date] for date in self.base_days}
         return candidates.revision_of(self.fingerprint, self.base, carried, self.ranges, self.closed_before)
+
+    @property
+    def is_built(self) -> bool:
+        """Is there a candidate of these inputs already?"""
+        return not self.unparsed and candidates.load(self.store, self.revision) is not None
 
     @contextmanager
     def stage(self, name: str, total: int | None = None, unit: str = "") -> Iterator[None]:

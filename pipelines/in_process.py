@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from graphlib import TopologicalSorter
 from importlib import import_module
 from typing import Any
@@ -37,7 +38,7 @@ def _release(settings: Settings, progress: Progress) -> Done:
             return Done(work.latest, False, True, None, None, tuple(work.unfinished))
         released = False
         if work.is_pending:
-            with work.spark():  # one session for both; the recount needs the room that it takes
+            with nullcontext() if work.is_built else work.spark():  # one for both; the recount needs its room
                 run_stages(work, TO_BUILD)
             results = run_stages(work, TO_RELEASE)
             if results["release"] is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from functools import cached_property
 from pathlib import Path
 
@@ -34,13 +36,15 @@ class Cluster:
 
     def hadoop(self, *words: str) -> str:
         """What Hadoop's own command answers."""
-        environment = {"HADOOP_CONF_DIR": self.environment["HADOOP_CONF_DIR"], "PATH": "/usr/bin:/bin"}
-        return _output([self.environment["QUOTALOOP_HADOOP_BIN"], *words], environment)
+        environment = {"HADOOP_CONF_DIR": self.environment["HADOOP_CONF_DIR"]}
+        return _output([self.environment["QUOTALOOP_HADOOP_BIN"], *words], os.environ | environment)
 
     def java(self, name: str, *words: str) -> str:
         """What the main class of this name, of Hadoop's jars, answers."""
         jars = Path(self.environment["QUOTALOOP_HADOOP_STREAMING_JAR"]).parent
-        return _output(["java", "-cp", f"{self.environment['HADOOP_CONF_DIR']}:{jars}/*", name, *words])
+        home = os.environ.get("JAVA_HOME")
+        java = f"{home}/bin/java" if home else "java"
+        return _output([java, "-cp", f"{self.environment['HADOOP_CONF_DIR']}:{jars}/*", name, *words])
 
     @cached_property
     def environment(self) -> dict[str, str]:
@@ -49,7 +53,7 @@ class Cluster:
         return found
 
     def _call(self, *words: str) -> str:
-        return _output([str(_SCRIPT), "--dir", str(self.folder), "--ports", "free", *words])
+        return _output([sys.executable, str(_SCRIPT), "--dir", str(self.folder), "--ports", "free", *words])
 
 
 def _output(command: list[str], environment: dict[str, str] | None = None) -> str:

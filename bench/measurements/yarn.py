@@ -31,7 +31,7 @@ def _row(data: Data) -> Row:
     with data.scratch() as folder, running(folder / "cluster") as cluster:
         environment = cluster.environment
         fill(environment["QUOTALOOP_KAFKA_BROKERS"], data)
-        mine = {"QUOTALOOP_KAFKA_TOPICS": TOPIC, "QUOTALOOP_LAND_AFTER": "0s", "SPARK_LOCAL_IP": "127.0.0.1"}
+        mine = {"QUOTALOOP_KAFKA_TOPICS": TOPIC, "QUOTALOOP_LAND_AFTER": "0s"}
         began, cpu = time.monotonic(), _machine_cpu_s()
         subprocess.run(
             python("quotaloop", "run"), env={**os.environ, **environment, **mine}, check=True, capture_output=True

@@ -11,7 +11,7 @@ from quotaloop.latency import QUANTILES, bucket_values_ms
 from quotaloop.marts import tables
 from quotaloop.marts.candidate import Candidate
 from quotaloop.marts.release import Verdict, rfc3339
-from quotaloop.storage.parquet import read_table
+from quotaloop.storage.parquet import read_tables
 from quotaloop.storage.store import Store
 
 CHECK = "double_entry"
@@ -40,12 +40,9 @@ _OUTCOME_COLUMNS = ["hour", "topic", "partition", "start_offset", "accepted", "d
 
 
 def _published(store: Store, candidate: Candidate, table: tables.Table, hours: frozenset[int]) -> pa.Table:
-    pieces = [table.schema.empty_table()]
-    for day in candidate.days.values():
-        for entry in day.tables.get(table.name, ()):
-            if not hours.isdisjoint(entry.hours):
-                pieces.append(read_table(store, entry.path, schema=table.schema))
-    return pa.concat_tables(pieces)
+    entries = [entry for day in candidate.days.values() for entry in day.tables.get(table.name, ())]
+    paths = [entry.path for entry in entries if not hours.isdisjoint(entry.hours)]
+    return pa.concat_tables([table.schema.empty_table(), *read_tables(store, paths, schema=table.schema)])
 
 
 def _as_published(

@@ -12,10 +12,11 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -81,11 +82,20 @@ def _installed() -> None:
 
 
 def _verdict(store: Store, wanted: Suite, paths: Sequence[str]) -> Verdict:
+    with ExitStack() as stack:
+        try:
+            copies = stack.enter_context(store.all_on_disk(paths))
+        except FileNotFoundError as error:
+            raise InputUnreadable(f"{error.args[0]} is gone; build the day again") from error
+        return _judged(dict(zip(paths, copies, strict=True)), wanted)
+
+
+def _judged(copies: Mapping[str, Path], wanted: Suite) -> Verdict:
     name = wanted.table.name
     failures: list[str] = []
     extents = []
-    for path in paths:
-        extent, difference = _inspect(store, wanted, path)
+    for path in copies:
+        extent, difference = _inspect(copies, wanted, path)
         if difference:
             failures.append(f"{name}: the columns of {path} are not the declared ones: {difference}")
         else:
@@ -93,18 +103,18 @@ def _verdict(store: Store, wanted: Suite, paths: Sequence[str]) -> Verdict:
     evaluated, counts = 0, dict[str, _Count]()
     if sum(extent.rows for extent in extents):
         for batch in _batches(extents):
-            results = _validate(wanted, _frame(store, wanted, [extent.path for extent in batch]))
+            results = _validate(wanted, _frame(copies, wanted, [extent.path for extent in batch]))
             evaluated = len(results)
             _add(counts, results)
     elif not failures:
-        failures.append(f"{name}: nothing was evaluated: {len(paths)} files without a row")
+        failures.append(f"{name}: nothing was evaluated: {len(copies)} files without a row")
     failures += [f"{name}: {rule} {count}" for rule, count in counts.items() if count.bad or count.trouble]
     return Verdict(CHECK, name, not failures and evaluated > 0, evaluated, tuple(failures))
 
 
-def _inspect(store: Store, wanted: Suite, path: str) -> tuple[_Extent, str]:
+def _inspect(copies: Mapping[str, Path], wanted: Suite, path: str) -> tuple[_Extent, str]:
     """A file's extent, and how its columns differ from the declared ones (nothing if they do not)."""
-    with _readable(path), store.open(path) as file, pq.ParquetFile(file) as parquet:
+    with _readable(path), pq.ParquetFile(copies[path]) as parquet:
         metadata, schema = parquet.metadata, parquet.schema_arrow
         difference = _difference(schema, wanted.table.schema)
         if difference:
@@ -153,11 +163,11 @@ def _batches(extents: Sequence[_Extent]) -> Iterator[list[_Extent]]:
     yield batch
 
 
-def _frame(store: Store, wanted: Suite, paths: Sequence[str]) -> pd.DataFrame:
+def _frame(copies: Mapping[str, Path], wanted: Suite, paths: Sequence[str]) -> pd.DataFrame:
     """The rows of some files with a column for each row rule."""
     parts = []
     for path in paths:
-        with _readable(path), store.open(path) as file, pq.ParquetFile(file) as parquet:
+        with _readable(path), pq.ParquetFile(copies[path]) as parquet:
             part = parquet.read().replace_schema_metadata(None)
             part.validate(full=True)
         day = _DAY.search(f"/{path}")

@@ -9,7 +9,7 @@ from quotaloop.errors import UsageError
 from quotaloop.events import credentials
 from quotaloop.marts.release import canonical
 from quotaloop.raw.ranges import Range, parse_range
-from quotaloop.storage.store import Store
+from quotaloop.storage.store import Store, read_files
 
 CHECKS = ("bad_share", "line_identity", "double_entry")
 
@@ -44,7 +44,8 @@ def waive(store: Store, check: str, where: str, reason: str) -> str:
 def waivers(store: Store) -> list[Waiver]:
     """All waivers, by path."""
     found = []
-    for info in store.files("waivers"):
-        document = json.loads(store.read(info.path))
-        found.append(Waiver(document["check"], parse_range(document["range"]), document["reason"], info.path))
+    paths = [info.path for info in store.files("waivers")]
+    for path, data in zip(paths, read_files(store, paths), strict=True):
+        document = json.loads(data)
+        found.append(Waiver(document["check"], parse_range(document["range"]), document["reason"], path))
     return found

@@ -7,19 +7,35 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from jobs.work import Work
-from quotaloop.raw.kafka.access import access
-from quotaloop.raw.kafka.broker import Broker
+from quotaloop.errors import QuotaloopError
+from quotaloop.raw.kafka import ending
+from quotaloop.raw.kafka.access import NoBroker, access
 from quotaloop.raw.kafka.copy import Copied, Source, copy
 from quotaloop.raw.kafka.landing import Copier, Landed, Order, find_topic, land_topic
 from quotaloop.raw.kafka.plan import Sizes
+from quotaloop.raw.kafka.problems import NoAnswer, NoTopic
 from quotaloop.raw.ranges import Range
 from quotaloop.storage.store import Store
 
 
 def land(work: Work) -> list[Landed]:
-    """What the topics of the setting ``kafka_topics`` have beyond what has landed, if it fills ranges or is old."""
+    """What the topics of the setting ``kafka_topics`` have beyond what has landed, if it fills ranges or is old.
+
+    All are landed; then the first error is raised, and those after it were noted.
+    """
     names = [name.strip() for name in work.settings.kafka_topics.split(",") if name.strip()]
-    return [land_kafka(work, name, after_ms=work.settings.land_after) for name in names]
+    landed: list[Landed] = []
+    errors: list[QuotaloopError] = []
+    for name in names:
+        try:
+            landed.append(land_kafka(work, name, after_ms=work.settings.land_after))
+        except QuotaloopError as error:
+            errors.append(error)
+    for other in errors[1:]:
+        work.progress.note(str(other))
+    if errors:
+        raise errors[0]
+    return landed
 
 
 def land_kafka(
@@ -36,17 +52,35 @@ def land_kafka(
     Raises what ``land_topic`` raises, and ``UsageError`` where the settings name no broker.
     """
     settings = work.settings
-    source = replace(find_topic(Broker(access(settings)), topic), accept_lost=accept_lost)
+    now_ms = _now_ms() if now_ms is None else now_ms
+    source = replace(find_topic(access(settings), topic), accept_lost=accept_lost, now_ms=now_ms)
     order = Order(
-        sizes=Sizes(settings.range_bytes, after_ms),
-        grace_ms=settings.closed_grace,
-        now_ms=int(time.time() * 1000) if now_ms is None else now_ms,
-        recreated=recreated,
+        sizes=Sizes(settings.range_bytes, after_ms), grace_ms=settings.closed_grace, now_ms=now_ms, recreated=recreated
     )
     landed = land_topic(work.store, source, order, _copier(work))
     for line in landed.said:
         work.progress.note(line)
     return landed
+
+
+def end_kafka(work: Work, topic: str, *, accept_lost: bool = False, recreated: bool = False) -> Landed:
+    """Land what is left of a topic and record that nothing more comes.
+
+    Where Kafka does not have it any more, or is itself not there, what has landed is all. Raises what ``land_kafka``
+    raises, and ``CheckRefused`` where something is left.
+    """
+    now_ms = _now_ms()
+    try:
+        find_topic(access(work.settings), topic)
+    except (NoBroker, NoTopic, NoAnswer) as error:
+        return ending.end_without_kafka(work.store, topic, error, now_ms, accept_lost=accept_lost)
+    landed = land_kafka(work, topic, accept_lost=accept_lost, recreated=recreated, now_ms=now_ms)
+    ending.end(work.store, landed, now_ms)
+    return landed
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 def _copier(work: Work) -> Copier:

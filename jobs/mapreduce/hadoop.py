@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 
 from jobs import environment
+from jobs.yarn_client import waits
 from quotaloop.errors import ServiceUnreachable
 from quotaloop.settings import SHIPPED, Settings, megabytes
 
 _LINES_A_REDUCER = 1_000_000
 _MOST_REDUCERS = 200
+_HEAP_MB = 256  # of a task's Java, which only hands bytes on to Python; Hadoop's default is most of the container
+_JAVA = f"-Xmx{_HEAP_MB}m -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 
 
 def options(settings: Settings, lines: int, scratch: str) -> list[str]:
@@ -21,7 +24,7 @@ def options(settings: Settings, lines: int, scratch: str) -> list[str]:
 
     Raises ``ServiceUnreachable`` where the ``hadoop`` command is missing.
     """
-    memory = megabytes(settings.task_memory)
+    memory = megabytes(settings.task_memory) + _HEAP_MB
     return [
         "--hadoop-bin",
         shlex.quote(_hadoop(settings)),
@@ -35,8 +38,9 @@ def options(settings: Settings, lines: int, scratch: str) -> list[str]:
                 "mapreduce.job.reduces": max(1, min(lines // _LINES_A_REDUCER, _MOST_REDUCERS)),
                 "mapreduce.map.memory.mb": memory,
                 "mapreduce.reduce.memory.mb": memory,
-                "yarn.resourcemanager.connect.max-wait.ms": settings.patience,
-                "yarn.resourcemanager.connect.retry-interval.ms": 1_000,
+                "mapreduce.map.java.opts": _JAVA,
+                "mapreduce.reduce.java.opts": _JAVA,
+                **waits(settings.patience),
             }
         ),
     ]

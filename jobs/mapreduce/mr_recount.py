@@ -63,7 +63,8 @@ class MRRecount(MRJob):  # type: ignore[misc]  # mrjob has no types
         for name, piece, events in raw.pieces():
             self.increment_counter(COUNTERS, "events shipped", events)
             yield name, piece
-        self.increment_counter("lines", str(raw.range), raw.lines)
+        self.increment_counter(COUNTERS, "raw files", 1)
+        self.increment_counter(COUNTERS, "lines read", raw.lines)
         yield key("rows", "lines"), pack(raw.ledger())
 
     def count_hour(self, name: bytes, values: Iterable[bytes]) -> Iterator[Pair]:

@@ -36,11 +36,10 @@ class Plan:
         return json.dumps(asdict(self), sort_keys=True)
 
 
-def plan(emit: Iterable[int], read: Iterable[int], *, late_bound_ms: int, lines: int = 0) -> Plan:
-    """A plan whose shards suit about ``lines`` lines in the hours read."""
-    hours = tuple(sorted(set(read)))
-    shards = -(-lines // (ROWS_A_SHARD * max(len(hours), 1)))
-    return Plan(tuple(sorted(set(emit))), hours, late_bound_ms, max(1, min(shards, 256)))
+def plan(emit: Iterable[int], read: Iterable[int], *, late_bound_ms: int, busiest: int) -> Plan:
+    """A plan whose shards suit an hour of ``busiest`` events."""
+    shards = -(-busiest // ROWS_A_SHARD)
+    return Plan(tuple(sorted(set(emit))), tuple(sorted(set(read))), late_bound_ms, max(1, min(shards, 256)))
 
 
 def load_plan(path: str) -> Plan:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
 import shlex
 import sys
 import tempfile
@@ -17,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 from mrjob.step import StepFailedException
 
+from jobs.mapreduce.failing import failure, listening
 from jobs.mapreduce.mr_recount import COUNTERS, MRRecount
 from jobs.mapreduce.packing import unpack
 from jobs.mapreduce.plan import Plan
@@ -53,27 +52,26 @@ def recount(
     """Count the hours of the plan from the raw files (local paths or URIs) alone.
 
     ``runner`` is one of mrjob's: ``local`` (processes), ``hadoop`` or ``inline`` (this process); ``options`` are other
-    switches of mrjob. On Hadoop the files of the job lie in ``store``. Raises ``QuotaloopError`` where a task fails or
-    lines get lost on the way.
+    switches of mrjob. On Hadoop the files of the job lie in ``store``. Raises ``ServiceUnreachable`` where YARN does
+    not answer, ``QuotaloopError`` where a task fails or lines get lost on the way.
     """
     if not raw_files:
         return Recount({name: schema.empty_table() for name, schema in SCHEMAS.items()}, {})
-    logging.getLogger("mrjob").setLevel(logging.CRITICAL + 1)
-    with tempfile.TemporaryDirectory(prefix="quotaloop-recount-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="quotaloop-recount-") as scratch, listening() as heard:
         written = Path(scratch) / "plan.json"
         written.write_text(plan.render(), "utf-8")
         inputs = list(raw_files) if runner == "hadoop" else _linked(raw_files, Path(scratch) / "store")
         arguments = ["-r", runner, "--no-conf", "--plan", str(written), *_runner_options(runner, scratch, raw_files)]
         job = MRRecount([*arguments, *options, *inputs])
         job.store = store
-        pieces, counters = _run(job, Path(scratch))
+        pieces, counters = _run(job, Path(scratch), heard)
     found = Recount({name: _whole(name, pieces.get(name, [])) for name in SCHEMAS}, counters)
     _check(found, raw_files, shipped=runner != "inline")
     return found
 
 
 def _runner_options(runner: str, scratch: str, raw_files: Sequence[str]) -> list[str]:
-    options = ["--local-tmp-dir", scratch]
+    options = ["--local-tmp-dir", scratch, "--cleanup-on-failure", "ALL"]
     if runner != "inline":
         options += ["--py-files", str(code_zip())]
     if runner != "hadoop":
@@ -105,7 +103,7 @@ def _linked(raw_files: Sequence[str], folder: Path) -> list[str]:
     return inputs
 
 
-def _run(job: Any, scratch: Path) -> tuple[dict[str, list[pa.Table]], Counters]:
+def _run(job: Any, scratch: Path, heard: Sequence[str]) -> tuple[dict[str, list[pa.Table]], Counters]:
     """The packed tables by name, and counters of all steps."""
     pieces: dict[str, list[pa.Table]] = {}
     with job.make_runner() as running:
@@ -114,7 +112,7 @@ def _run(job: Any, scratch: Path) -> tuple[dict[str, list[pa.Table]], Counters]:
             for name, value in job.parse_output(running.cat_output()):
                 pieces.setdefault(name.decode(), []).append(unpack(value)[0])
         except StepFailedException as error:
-            raise QuotaloopError(f"the recount failed: {_cause(error, scratch)}") from error
+            raise failure(error, scratch, heard) from error
         finally:
             with suppress(OSError):  # mrjob's setup scripts leave their lock behind
                 Path(f"/tmp/wrapper.lock.{running.get_job_key()}").unlink()
@@ -125,19 +123,6 @@ def _run(job: Any, scratch: Path) -> tuple[dict[str, list[pa.Table]], Counters]:
     return pieces, counters
 
 
-def _cause(error: StepFailedException, scratch: Path) -> str:
-    """The last line of the failed task's traceback, and where; else what mrjob says."""
-    task, number = getattr(error, "task_type", None), getattr(error, "task_num", None)
-    where = f"{task} {number} of step {error.step_num + 1}" if task else "a task"
-    for log in sorted(scratch.glob(f"**/{task or '*'}/{number or 0:05d}/stderr")):
-        text = log.read_text("utf-8", "replace")
-        _, found, trace = text.rpartition("Traceback (most recent call last):\n")
-        raised = re.search(r"^[A-Za-z_][\w.]*(?:: .*)?$", trace, re.MULTILINE)
-        if found and raised:
-            return f"{where}: {raised[0]}"
-    return f"{where}: {' '.join(str(error).split())}"
-
-
 def _whole(name: str, pieces: list[pa.Table]) -> pa.Table:
     order = [(column, "ascending") for column in GRAINS[name]]
     return pa.concat_tables([SCHEMAS[name].empty_table(), *(piece.cast(SCHEMAS[name]) for piece in pieces)]).sort_by(
@@ -146,20 +131,23 @@ def _whole(name: str, pieces: list[pa.Table]) -> pa.Table:
 
 
 def _check(found: Recount, raw_files: Sequence[str], *, shipped: bool) -> None:
-    """Every file counted once, every line and event arrived, every mapper ran the code that was shipped."""
-    counted = found.counters.get("lines", {})
-    ranges = {str(range_of(file)) for file in raw_files}
-    arrived = {
-        f"{row['topic']}/{row['partition']}/{row['start_offset']}-{row['end_offset']}": row["lines"]
-        for row in found["lines"].to_pylist()
-    }
-    if arrived != dict(counted) or set(arrived) != ranges or found["lines"].num_rows != len(raw_files):
-        wrong = sorted(item for item in ranges | set(arrived) if arrived.get(item) != counted.get(item, -1))
-        raise QuotaloopError(
-            f"the recount lost lines or read a file twice: {', '.join(wrong[:3]) or 'a file named twice'}"
-        )
-    tasks = found.counters.get(COUNTERS, {})
-    if tasks.get("events shipped", 0) != tasks.get("events counted", 0):
-        raise QuotaloopError(f"the recount lost events between its steps: {dict(tasks)}")
-    if shipped and tasks.get("tasks with shipped code", 0) < len(raw_files):
+    """Every file counted once, every line and event arrived, every mapper ran the code that was shipped.
+
+    Counters are of the whole job: Hadoop keeps 120 of them, and cuts their names.
+    """
+    counted = found.counters.get(COUNTERS, {})
+    if not counted:
+        raise QuotaloopError("no counters of the recount came back, which `hadoop jar` logs at its end at level INFO")
+    lines = found["lines"].to_pylist()
+    wanted = {str(range_of(file)) for file in raw_files}
+    arrived = {f"{row['topic']}/{row['partition']}/{row['start_offset']}-{row['end_offset']}" for row in lines}
+    read = counted.get("raw files", 0)
+    if arrived != wanted or not read == len(lines) == len(wanted):
+        named = ", ".join(sorted(wanted ^ arrived)[:3]) or f"{read} read, {len(lines)} arrived of {len(wanted)}"
+        raise QuotaloopError(f"the recount lost a file or read a file twice: {named}")
+    if counted.get("lines read", 0) != sum(row["lines"] for row in lines):
+        raise QuotaloopError(f"the recount lost lines between its steps: {dict(counted)}")
+    if counted.get("events shipped", 0) != counted.get("events counted", 0):
+        raise QuotaloopError(f"the recount lost events between its steps: {dict(counted)}")
+    if shipped and counted.get("tasks with shipped code", 0) < len(raw_files):
         raise QuotaloopError("tasks of the recount did not run the code that was shipped to them")

@@ -14,6 +14,7 @@ from jobs.spark import groups, ledger, overflow
 from jobs.spark.completeness import Boot, Run, completeness, owned_runs
 from jobs.spark.events import EventFiles, opened, view_once
 from jobs.spark.inputs import Inputs
+from jobs.spark.neighbours import hours_beside
 from jobs.spark.sources import Sources
 from jobs.spark.spread import by_size, spread
 from jobs.spark.sql import Connection
@@ -65,7 +66,7 @@ class _Build:
         self._daily(days, sorted({composing.date_of(hour) for hour in built}))
         faults.reached("build:files")
         emit = self.inputs.closed(built | self.inputs.open_before)
-        read = self._read_hours(emit)
+        read = self._read_hours(emit, days)
         return Candidate(
             revision=self.inputs.revision,
             fingerprint=self.inputs.fingerprint,
@@ -186,14 +187,10 @@ class _Build:
             if self.inputs.closed(hours) == frozenset(hours):
                 yield item
 
-    def _read_hours(self, emit: frozenset[int]) -> frozenset[int]:
+    def _read_hours(self, emit: frozenset[int], days: Mapping[str, Day]) -> frozenset[int]:
         """Hours that the recount has to read: also those whose attempts or stamps have a part in ``emit``."""
-        notes = self.inputs.notes
-        boots = frozenset(
-            (host, boot) for note in notes.values() for host, boot, hour, _, _ in note.stamps if hour in emit
-        )
-        claimed = frozenset(
-            (host, prior) for note in notes.values() for host, _, hour, prior, _ in note.prior if hour in emit
-        )
-        neighbours = hours_of_boots(notes, boots | claimed)
-        return (emit | self.index.reaching_into(emit) | neighbours) - self.frozen
+        conflicts = {
+            hour for day in days.values() for hour, files in day.outcomes.items() if any(file[-1] for file in files)
+        }
+        beside = hours_beside(self.inputs.notes, emit, self.frozen, conflicts)
+        return (emit | self.index.reaching_into(emit) | beside) - self.frozen

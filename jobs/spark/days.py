@@ -36,12 +36,14 @@ def compose(
         days[date_of(hour)].counted[hour] = "once"
     for hour, *counts in outcomes:
         days[date_of(hour)].outcomes.setdefault(hour, []).append(counts)
+    carried = []
     for table in (*(table.name for table in tables.HOURLY), *INTERNAL_SCHEMAS):
         for entry in sources.entries(table):
             date = date_of(entry.hours[0])
             if date in changed:
-                sources.checked([entry])
                 days[date].tables.setdefault(table, []).append(entry)
+                carried.append(entry)
+    sources.checked(carried)
     return days
 
 

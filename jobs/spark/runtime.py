@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from jobs.environment import PYTHON
 from jobs.shipping import code_zip
 from jobs.spark.yarn import on_yarn
-from quotaloop.errors import ServiceUnreachable
+from quotaloop.errors import ServiceUnreachable, UsageError
 from quotaloop.settings import SHIPPED, Settings
 
 _SETTINGS = {
@@ -35,7 +37,8 @@ _LOGGING = Path(__file__).with_name("log4j2.properties")
 def session(settings: Settings, name: str = "quotaloop") -> Iterator[SparkSession]:
     """A session on the master of the settings, stopped at the end; one that is running already is used and left alone.
 
-    Raises ``ServiceUnreachable`` where there is no Java.
+    Raises ``ServiceUnreachable`` where there is no Java or the master does not answer, ``UsageError`` where nothing
+    says which cluster YARN is.
     """
     running = SparkSession.getActiveSession()
     if running is not None:
@@ -54,16 +57,39 @@ def _open(settings: Settings, name: str) -> SparkSession:
     builder = SparkSession.builder.appName(name)
     for key, value in (_SETTINGS | _own_driver(settings)).items():
         builder = builder.config(key, value)
-    spark: SparkSession = builder.getOrCreate()
+    try:
+        spark: SparkSession = builder.getOrCreate()
+    except (Py4JError, PySparkException) as error:
+        raise ServiceUnreachable(f"Spark cannot be started on {_master(settings)}: {_cause(error)}") from error
     spark.sparkContext.setLogLevel("ERROR")
     spark.sparkContext.addPyFile(str(code_zip()))
     return spark
 
 
+def _master(settings: Settings) -> str:
+    return "what it was submitted to" if _submitted() else settings.spark_master
+
+
+def _cause(error: Exception) -> str:
+    """The first line of what Java says, else of what Python says."""
+    java = getattr(error, "java_exception", None)
+    said: str = str(error) if java is None else java.toString()
+    return said.splitlines()[0]
+
+
+def _submitted() -> bool:
+    """Was the driver started by ``spark-submit``?"""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
 def _own_driver(settings: Settings) -> dict[str, str]:
     """What this process decides where it starts the driver itself; under ``spark-submit`` the submitter has decided."""
-    if "PYSPARK_GATEWAY_PORT" in os.environ:
+    if _submitted():
         return {}
+    if settings.spark_master == "yarn" and not any(map(os.environ.get, ("HADOOP_CONF_DIR", "YARN_CONF_DIR"))):
+        raise UsageError(
+            "Spark on YARN needs HADOOP_CONF_DIR or YARN_CONF_DIR: the folder with core- and yarn-site.xml"
+        )
     if settings.task_python:
         os.environ["PYSPARK_PYTHON"] = PYTHON if settings.task_python == SHIPPED else settings.task_python
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 from jobs.spark.inputs import Inputs
 from quotaloop.events.columns import TIME
 from quotaloop.marts import tables
-from quotaloop.marts.integrity import check_file
+from quotaloop.marts.integrity import check_files
 from quotaloop.marts.internal import INTERNAL_SCHEMAS
 from quotaloop.marts.release import FileEntry
-from quotaloop.storage.parquet import read_table
+from quotaloop.storage.parquet import read_tables
 from quotaloop.storage.store import Store
 
 
@@ -39,20 +39,16 @@ class Sources:
         """Rows of these hours."""
         schema = schema_of(name)
         paths = self.checked(entry for entry in self.entries(name) if not hours.isdisjoint(entry.hours))
-        rows = pa.concat_tables(
-            [schema.empty_table(), *(read_table(self._store, path, schema=schema) for path in paths)]
-        )
+        rows = pa.concat_tables([schema.empty_table(), *read_tables(self._store, paths, schema=schema)])
         return rows.filter(pc.is_in(rows["hour"], pa.array(sorted(hours), pa.int64()).cast(TIME)))
 
     def checked(self, entries: Iterable[FileEntry]) -> list[str]:
         """Paths of files that are as they were published; raises ``InputUnreadable``."""
-        paths = []
-        for entry in entries:
-            if entry not in self._sound:
-                check_file(self._store, entry)
-                self._sound.add(entry)
-            paths.append(entry.path)
-        return paths
+        wanted = list(entries)
+        unproven = [entry for entry in wanted if entry not in self._sound]
+        check_files(self._store, unproven)
+        self._sound.update(unproven)
+        return [entry.path for entry in wanted]
 
     def entries(self, name: str) -> list[FileEntry]:
         """The files of an hourly table, as far as it is written, in the order of their hours."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyspark
 
 from jobs import environment
+from jobs.yarn_client import waits
 from quotaloop.settings import SHIPPED, Settings, megabytes
 
 _HEAP = "512m"  # of an executor's Java
@@ -18,12 +19,13 @@ def on_yarn(settings: Settings) -> dict[str, str]:
     chosen = {
         "spark.executor.instances": str(settings.spark_executors),
         "spark.executor.cores": "1",
+        # What a build spreads its hours over; until executors have come Spark itself would say 2.
+        "spark.default.parallelism": str(settings.spark_executors),
         "spark.executor.memory": _HEAP,
         "spark.executor.memoryOverhead": f"{megabytes(settings.task_memory) + _BESIDE_MB}m",
         "spark.yarn.am.memory": "512m",
         "spark.scheduler.minRegisteredResourcesRatio": "0",  # the first executor begins, others follow
-        "spark.hadoop.yarn.resourcemanager.connect.max-wait.ms": str(settings.patience),
-        "spark.hadoop.yarn.resourcemanager.connect.retry-interval.ms": "1000",
+        **{f"spark.hadoop.{name}": value for name, value in waits(settings.patience).items()},
     }
     if settings.task_python == SHIPPED:
         chosen["spark.yarn.dist.archives"] = f"file://{environment.archive()}#{environment.NAME}"

@@ -75,7 +75,6 @@ def environment(cluster: Cluster, store: str, **changed: str) -> dict[str, str]:
     """The environment of a run on the cluster; ``changed`` are settings by their names in upper case."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("QUOTALOOP_")}
     mine = {
-        "SPARK_LOCAL_IP": "127.0.0.1",
         "QUOTALOOP_STORE": f"{cluster.environment['HDFS_URL']}/{store}",
         "QUOTALOOP_TASK_MEMORY": "1GB",
         "QUOTALOOP_PATIENCE": "60s",
@@ -108,14 +107,20 @@ EXECUTOR = ("java", "YarnCoarseGrainedExecutorBackend")
 MAPPER = ("python", "mr_recount.py --step-num=0 --mapper")
 
 
-def processes(program: str, word: str) -> list[int]:
-    """Processes of a program (the beginning of its name) whose command line holds a word; not who started them."""
+def processes(cluster: Cluster, program: str, word: str) -> list[int]:
+    """Processes of a program (the beginning of its name) whose command line holds a word.
+
+    Of those alone that this cluster's YARN started, which tells them where their files are; not who started them.
+    """
+    theirs = f"LOCAL_DIRS={cluster.folder.resolve()}/data/nodemanager/".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
                 command = (entry / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-                if Path(command[0]).name.startswith(program) and word in " ".join(command):
+                variables = (entry / "environ").read_bytes().split(b"\0")
+                ours = any(variable.startswith(theirs) for variable in variables)
+                if ours and Path(command[0]).name.startswith(program) and word in " ".join(command):
                     found.append(int(entry.name))
     return sorted(found)
 

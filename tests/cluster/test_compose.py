@@ -1,10 +1,16 @@
-"""The compose file starts what `cluster` starts, by the same settings files, poms and ports; no engine is needed."""
+"""The compose file starts what `cluster` starts, by the same settings files, poms and ports; no engine is needed.
+
+Last, what the script does before any server runs.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,8 +27,16 @@ _HADOOP_FILES = {"core-site.xml", "hdfs-site.xml", "yarn-site.xml", "mapred-site
 
 
 def _cluster(folder: Path, *arguments: str) -> str:
-    command = [str(HERE / "cluster"), "--dir", str(folder), *arguments]
+    command = [sys.executable, str(HERE / "cluster"), "--dir", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+
+
+def _program(path: Path, script: str) -> Path:
+    """A program of the shell in the place of another one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
 
 
 def _services() -> dict[str, Any]:
@@ -191,3 +205,61 @@ def test_two_clusters_share_no_port(tmp_path: Path) -> None:
 
     assert len(ports(19000)) == 20
     assert ports(19000).isdisjoint(ports(19100))
+
+
+@pytest.mark.parametrize(("hosts", "address"), [("loopback", "127.0.0.1"), ("names", None)])
+def test_a_spark_driver_listens_on_loopback_where_servers_do(tmp_path: Path, hosts: str, address: str | None) -> None:
+    told = json.loads(_cluster(tmp_path, "--hosts", hosts, "env", "--json"))
+    assert told.get("SPARK_LOCAL_IP") == address
+
+
+def test_a_folder_is_the_same_however_it_is_spelled(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "a", target_is_directory=True)
+    spelled = [tmp_path / "a", tmp_path / "b" / ".." / "a", tmp_path / "link"]
+    assert {_cluster(path, "status").split(",")[0] for path in spelled} == {str(tmp_path / "a")}
+
+
+def test_java_home_goes_before_the_path_as_for_spark(tmp_path: Path) -> None:
+    java = _program(tmp_path / "jdk" / "bin" / "java", 'echo "mine: $*"')
+    environment = os.environ | {"JAVA_HOME": str(tmp_path / "jdk"), "HADOOP_CONF_DIR": str(tmp_path)}
+    serve = [sys.executable, str(HERE / "cluster"), "--dir", str(tmp_path / "c"), "serve", "namenode"]
+    hadoop = tmp_path / "bin" / "hadoop"
+    (tmp_path / "jars" / "hadoop").mkdir(parents=True)
+    hadoop.parent.mkdir()
+    shutil.copy(HERE / "bin" / "hadoop", hadoop)
+    for command in (serve, [str(hadoop), "version"]):
+        said = subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout
+        assert said.startswith("mine: "), command
+    java.unlink()
+    done = subprocess.run(serve, env=environment, capture_output=True, check=False, text=True)
+    assert (done.returncode, f"no java in JAVA_HOME, {tmp_path / 'jdk'}" in done.stderr) == (1, True)
+
+
+def test_a_password_does_not_stay_where_formatting_failed(tmp_path: Path) -> None:
+    _program(tmp_path / "jdk" / "bin" / "java", "echo broken; exit 1")
+    serve = [sys.executable, str(HERE / "cluster"), "--dir", str(tmp_path / "c"), "serve", "kafka"]
+    environment = os.environ | {"JAVA_HOME": str(tmp_path / "jdk")}
+    done = subprocess.run(serve, env=environment, capture_output=True, check=False, text=True)
+    assert (done.returncode, "broken" in done.stderr) == (1, True)
+    password = (tmp_path / "c" / "kafka-client" / "password").read_bytes()
+    holding = [path for path in (tmp_path / "c").rglob("*") if path.is_file() and password in path.read_bytes()]
+    assert [path.name for path in holding] == ["password"]
+
+
+def test_jars_that_somebody_runs_from_are_not_taken_away(tmp_path: Path) -> None:
+    here = tmp_path / "checkout"
+    shutil.copytree(HERE, here, ignore=shutil.ignore_patterns("jars"))
+    _program(tmp_path / "bin" / "mvn", "true")
+    (here / "jars" / "kafka").mkdir(parents=True)
+    (here / "jars" / "kafka" / "old.jar").touch()
+    (here / "jars" / "kafka.sha256").write_text("of another pom", encoding="utf-8")
+    environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    fetch = [sys.executable, str(here / "cluster"), "--dir", str(tmp_path / "c"), "jars"]
+    runs = [sys.executable, "-c", "input()", "-cp", f"{tmp_path}:{here}/jars/kafka/*"]
+    with subprocess.Popen(runs, stdin=subprocess.PIPE) as server:
+        done = subprocess.run(fetch, env=environment, capture_output=True, check=False, text=True)
+        assert (done.returncode, f"process {server.pid} runs from its jars" in done.stderr) == (1, True), done.stderr
+        assert (here / "jars" / "kafka" / "old.jar").exists()
+        server.communicate(b"\n")
+    subprocess.run(fetch, env=environment, check=True)
+    assert not (here / "jars" / "kafka" / "old.jar").exists()

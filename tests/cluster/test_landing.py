@@ -6,12 +6,15 @@ import json
 import os
 import signal
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from quotaloop import faults
 from quotaloop.errors import CheckRefused, ServiceUnreachable, UsageError
+from quotaloop.raw import closing
+from quotaloop.raw.lost import losses
 from quotaloop.raw.ranges import Range
 from tests.cluster.raw_zone import RawZone
 from tests.cluster.topics import Topic, new_topic, numbered
@@ -20,6 +23,8 @@ from tests.servers import Cluster
 pytestmark = pytest.mark.cluster
 
 NOW = 1_772_409_600_000
+HOUR = 3_600_000
+GRACE = 70 * 60_000
 VALUES = [
     b"plain",
     b"",
@@ -34,6 +39,25 @@ VALUES = [
     None,
     b'{"event_id": "1"}',
 ]
+
+
+def at_once(zones: Sequence[RawZone], land: Callable[[RawZone], object]) -> list[Exception]:
+    """Land in threads that begin together; what they raised."""
+    start, errors = threading.Barrier(len(zones)), []
+
+    def work(mine: RawZone) -> None:
+        start.wait()
+        try:
+            land(mine)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in zones]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
 
 
 def test_every_value_comes_back_byte_for_byte_with_its_offset_and_time(zone: RawZone, topic: Topic) -> None:
@@ -54,7 +78,7 @@ def test_a_second_landing_lands_what_came_since_and_nothing_twice(zone: RawZone,
 
 
 def test_partitions_land_in_ranges_of_about_the_size_asked_for(tmp_path: Path, brokers: str) -> None:
-    zone, topic = RawZone(tmp_path, brokers, range_bytes=15_000), new_topic(brokers, 2)
+    zone, topic = RawZone(tmp_path, brokers, range_bytes=65_000), new_topic(brokers, 2)  # lines of 12 + 40 bytes
     topic.produce(*numbered(0, 4_000), partition=1)
     topic.produce(*numbered(4_000, 4_100), partition=0)
     done = zone.land(topic)
@@ -108,14 +132,15 @@ def test_the_operators_word_lands_what_was_lost_as_a_range_without_lines(zone: R
     assert zone.values(topic.name) == [*numbered(0, 3), *numbered(6, 10)]
     gone = Range(topic.name, 0, 3, 6)
     assert json.loads(zone.store.read(gone.claim_path))["source"] == "lost"
-    assert json.loads(zone.store.read(gone.lost_path)) == {"start": 3, "end": 6, "reason": "lost"}
+    (note,) = losses(zone.store, topic.name)
+    assert (note.range, note.reason) == (gone, "lost")
+    assert 0 <= note.found_at_ms - (note.next_ms or 0) < 60_000  # the broker's clock when it was produced
 
 
 def test_a_claimed_range_that_lost_its_beginning_lands_the_rest_of_it_on_the_operators_word(
     zone: RawZone, topic: Topic
 ) -> None:
     topic.produce(*numbered(0, 10))
-    claimed = Range(topic.name, 0, 0, 10)
     killed = zone.process("land", "kafka", "--topic", topic.name, QUOTALOOP_KILL_AT="kafka:claimed")
     killed.communicate()
     topic.delete_before(4)
@@ -124,7 +149,20 @@ def test_a_claimed_range_that_lost_its_beginning_lands_the_rest_of_it_on_the_ope
     zone.land(topic, accept_lost=True)
     assert zone.ranges(topic.name) == [(0, 0, 10)]
     assert zone.values(topic.name) == numbered(4, 10)
-    assert json.loads(zone.store.read(claimed.lost_path))["end"] == 4
+    assert [note.range for note in losses(zone.store, topic.name)] == [Range(topic.name, 0, 0, 4)]
+
+
+def test_landings_at_once_that_accept_what_is_lost_make_one_chain(zone: RawZone, topic: Topic) -> None:
+    topic.produce(*numbered(0, 300))
+    zone.land(topic)
+    topic.produce(*numbered(300, 2_000))
+    topic.delete_before(1_000)
+    zones = [RawZone(zone.settings.store, topic.brokers, range_bytes=size) for size in (5_000, 7_000, 11_000)]
+    assert at_once(zones, lambda mine: mine.land(topic, accept_lost=True)) == []
+    zone.land(topic)
+    zone.ranges(topic.name)
+    assert zone.values(topic.name) == [*numbered(0, 300), *numbered(1_000, 2_000)]
+    assert [note.range for note in losses(zone.store, topic.name)] == [Range(topic.name, 0, 300, 1_000)]
 
 
 def test_a_topic_is_first_landed_from_where_it_begins(zone: RawZone, topic: Topic) -> None:
@@ -153,6 +191,21 @@ def test_a_topic_that_was_made_again_is_refused_and_goes_on_as_another_on_the_op
     topic.produce(*numbered(15, 16))
     assert zone.land(topic).topic == f"{topic.name}@2"  # the word is needed once
     assert (zone.ranges(topic.name), zone.ranges(f"{topic.name}@2")) == ([(0, 0, 3)], [(0, 0, 5), (0, 5, 6)])
+
+
+def test_what_was_claimed_of_a_topic_that_was_made_again_lands_without_lines(zone: RawZone, topic: Topic) -> None:
+    topic.produce(*numbered(0, 500))
+    settings = {"QUOTALOOP_RANGE_BYTES": "3000", "QUOTALOOP_KILL_AT": "kafka:range"}
+    zone.call("land", "kafka", "--topic", topic.name, **settings)
+    landed = len(zone.values(topic.name))
+    assert 0 < landed < 500
+    topic.remove()
+    topic.make(1)
+    zone.land(topic, recreated=True)
+    assert [end for _, _, end in zone.ranges(topic.name)][-1] == 500
+    assert len(zone.values(topic.name)) == landed
+    lost = [(note.range.end - note.range.start, note.reason) for note in losses(zone.store, topic.name)]
+    assert (sum(offsets for offsets, _ in lost), {reason for _, reason in lost}) == (500 - landed, {"recreated"})
 
 
 def test_offsets_that_run_backwards_are_refused_and_go_on_as_another_topic_on_the_operators_word(
@@ -190,26 +243,70 @@ def test_what_a_new_partition_lost_before_its_first_landing_is_said(zone: RawZon
         zone.land(topic)
 
 
+def closings(zone: RawZone, topic: Topic) -> list[dict[str, object]]:
+    """What lies in ``_closed``."""
+    return [json.loads(zone.store.read(info.path)) for info in zone.store.files(f"raw/{topic.name}/_closed")]
+
+
+def test_a_landing_closes_hours_up_to_what_waits_in_transactions_and_then_up_to_its_look(
+    zone: RawZone, brokers: str
+) -> None:
+    topic = new_topic(brokers, 2)
+    topic.produce(*numbered(0, 3), at=NOW - HOUR)
+    waiting = topic.begin(b"open", partition=1, at=NOW - 9 * HOUR)
+    done = zone.land(topic, now_ms=NOW)
+    assert (done.watermark_ms, done.ends, done.waiting) == (NOW - 9 * HOUR, {0: 3, 1: 0}, {1: 1})
+    first = {
+        "closed_before": (NOW - 9 * HOUR - GRACE) // HOUR * HOUR,
+        "looked_at_ms": NOW,
+        "watermark_ms": NOW - 9 * HOUR,
+        "ends": {"0": 3, "1": 0},
+    }
+    assert closings(zone, topic) == [first]
+    waiting.commit_transaction()
+    assert zone.land(topic, now_ms=NOW + 1).watermark_ms == NOW + 1
+    second = {
+        "closed_before": (NOW + 1 - GRACE) // HOUR * HOUR,
+        "looked_at_ms": NOW + 1,
+        "watermark_ms": NOW + 1,
+        "ends": {"0": 3, "1": 2},
+    }
+    assert closings(zone, topic) == [first, second]
+
+
+def test_a_topic_ends_once_nothing_of_it_waits(zone: RawZone, topic: Topic) -> None:
+    topic.produce(*numbered(0, 3))
+    waiting = topic.begin(b"open")
+    code, out, err = zone.call("land", "kafka", "--topic", topic.name, "--ended")
+    assert (code, out) == (3, "")
+    assert f"{topic.name} has not ended: offsets wait in open transactions, 1 of {topic.name}/0" in err
+    assert closing.open_topics(zone.store) == [topic.name]
+    waiting.commit_transaction()
+    assert zone.call("land", "kafka", "--topic", topic.name, "--ended")[0] == 0
+    assert closing.open_topics(zone.store) == []
+    (end,) = closing.of_hours(zone.store, topic.name, [4_000_000_000_000]).values()
+    assert end.ends == {0: 5}
+
+
+def test_a_topic_that_was_deleted_ends_with_what_has_landed(zone: RawZone, topic: Topic) -> None:
+    topic.produce(*numbered(0, 3))
+    zone.land(topic)
+    topic.remove()
+    assert zone.call("land", "kafka", "--topic", topic.name)[0] == 2
+    code, out, err = zone.call("land", "kafka", "--topic", topic.name, "--ended")
+    assert code == 0, err
+    assert f"{topic.name} has ended with what has landed, up to offset 3 of partition 0: Kafka at" in " ".join(
+        out.split()
+    )
+    assert closing.open_topics(zone.store) == []
+
+
 def test_landings_at_once_land_everything_once(zone: RawZone, brokers: str) -> None:
     topic = new_topic(brokers, 3)
     for partition in range(3):
         topic.produce(*numbered(0, 2_000), partition=partition)
     zones = [RawZone(zone.settings.store, brokers, range_bytes=size) for size in (5_000, 7_000, 11_000)]
-    start, errors = threading.Barrier(3), []
-
-    def land(mine: RawZone) -> None:
-        start.wait()
-        try:
-            mine.land(topic)
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=land, args=(mine,)) for mine in zones]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    assert at_once(zones, lambda mine: mine.land(topic)) == []
     zone.ranges(topic.name)
     assert [zone.values(topic.name, partition) for partition in range(3)] == [numbered(0, 2_000)] * 3
 

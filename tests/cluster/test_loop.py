@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import time
 import uuid
+from typing import Any
 
 import pytest
 
@@ -15,7 +18,7 @@ from quotaloop.quotas.policy import newest, same_limits
 from quotaloop.storage.address import open_store
 from quotaloop.storage.store import Store
 from tests.cluster.runs import Run, environment
-from tests.loop.stores import REPOSITORY, Loop, Rows, tables_of
+from tests.loop.stores import EXAMPLE, REPOSITORY, Loop, Rows, tables_of
 from tests.servers import Cluster
 
 pytestmark = pytest.mark.cluster
@@ -29,7 +32,7 @@ class Ran:
 
     def __init__(self, cluster: Cluster) -> None:
         cluster.up()
-        self.topic = f"sample-{uuid.uuid4().hex[:8]}"
+        self.topic = f"{'sample-' * 20}{uuid.uuid4().hex[:8]}"  # longer than Hadoop lets the name of a counter be
         self.environment = environment(cluster, f"loop-{self.topic}")
         produce = [sys.executable, str(SAMPLE / "produce.py"), self.environment["QUOTALOOP_KAFKA_BROKERS"], self.topic]
         subprocess.run(produce, check=True, capture_output=True)
@@ -39,6 +42,12 @@ class Ran:
         """Exit code and standard error of a command."""
         ended = Run(self.environment | more, *words)
         return ended.end(), ended.said
+
+    def answer(self, *words: str) -> Any:
+        """The document that a command writes."""
+        program = [sys.executable, "-c", "from quotaloop.cli import main; main()", "--json", *words]
+        ended = subprocess.run(program, env=self.environment, capture_output=True, text=True, check=True)
+        return json.loads(ended.stdout)
 
     @property
     def store(self) -> Store:
@@ -105,9 +114,35 @@ def test_a_run_that_finds_nothing_makes_no_release_and_opens_no_session(ran: Ran
     assert ran.release.number == before
 
 
-def test_answers_come_from_hdfs(ran: Ran) -> None:
-    assert ran.call("sql", "SELECT count(*) FROM usage_hourly")[0] == 0
-    assert ran.call("status")[0] == 0
+def test_answers_come_from_hdfs(ran: Ran, here: Loop) -> None:
+    query = "SELECT count(*), sum(requests)::BIGINT FROM usage_hourly"
+    assert [tuple(row) for row in ran.answer("sql", query)["rows"]] == here.sql(query)
+    assert ran.answer("status")["release"] == ran.release.number
+
+
+def test_a_resource_manager_that_is_away_ends_a_build_and_a_recount_with_5_and_soon(cluster: Cluster) -> None:
+    cluster.up()
+    env = environment(cluster, f"away-{uuid.uuid4().hex[:8]}", patience="2s")
+    assert Run(env, "land", "files", str(EXAMPLE / "events.jsonl"), "--topic", "example").end() == 0
+    cluster.kill("resourcemanager")
+    try:
+        built = _soon(Run(env, "build"))
+        assert "Spark cannot be started on yarn: " in built[-1]
+        assert Run(env | {"QUOTALOOP_SPARK_MASTER": "local[2]"}, "build").end() == 0
+        recounted = _soon(Run(env, "recount"))
+        assert "the recount cannot be started on YARN: " in recounted[-1]
+    finally:
+        cluster.start("resourcemanager")
+    store = open_store(env["QUOTALOOP_STORE"], webhdfs=env["QUOTALOOP_WEBHDFS"])
+    assert list(store.files("_tmp/mrjob")) == []
+
+
+def _soon(run: Run) -> list[str]:
+    """What a run says that ends with 5, long before Hadoop's own patience is at its end."""
+    began = time.monotonic()
+    assert run.end() == 5, run.said
+    assert time.monotonic() - began < 120
+    return run.said
 
 
 def _content(store: Store, release: Release) -> Rows:

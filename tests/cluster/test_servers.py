@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
-import re
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = ROOT / "docker" / "hadoop-spark" / "cluster"
+COMMAND = [sys.executable, str(ROOT / "docker" / "hadoop-spark" / "cluster")]
+_LISTENING = "0A"  # in /proc/net/tcp
 ANSWER_SECONDS = 20
 TASK_SECONDS = 120
 
@@ -31,7 +34,7 @@ class _Cluster:
 
     def run(self, *arguments: str, status: int = 0) -> str:
         """What a command says; it has to end with ``status``."""
-        command = [str(COMMAND), "--dir", str(self.folder), "--ports", "free", *arguments]
+        command = [*COMMAND, "--dir", str(self.folder), "--ports", "free", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -102,13 +105,41 @@ def _values(client: dict[str, Any], topic: str, count: int) -> list[bytes]:
         consumer.close()
 
 
-def _listening(pids: set[int]) -> dict[int, list[str]]:
-    """Local addresses with a port that these processes listen on."""
-    found: dict[int, list[str]] = {pid: [] for pid in pids}
-    for line in subprocess.run(["ss", "-Hltnp"], capture_output=True, check=True, text=True).stdout.splitlines():
-        for pid in {int(number) for number in re.findall(r"pid=(\d+)", line)} & pids:
-            found[pid].append(line.split()[3])
+_Listener = tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]
+
+
+def _listening(pids: set[int]) -> dict[int, list[_Listener]]:
+    """Addresses and ports that these processes listen on."""
+    sockets = _listeners()
+    return {pid: [sockets[inode] for inode in _sockets_of(pid) if inode in sockets] for pid in pids}
+
+
+def _listeners() -> dict[str, _Listener]:
+    """Every listening socket of this machine, by its inode."""
+    found: dict[str, _Listener] = {}
+    for table in ("tcp", "tcp6"):
+        with suppress(FileNotFoundError):  # a kernel without IPv6
+            for line in Path("/proc/net", table).read_text(encoding="ascii").splitlines()[1:]:
+                words = line.split()
+                if words[3] == _LISTENING:
+                    address, port = words[1].split(":")
+                    found[words[9]] = _address(address), int(port, 16)
     return found
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The kernel writes addresses in words of four bytes, each in the machine's order."""
+    words = [int(text[start : start + 8], 16).to_bytes(4, sys.byteorder) for start in range(0, len(text), 8)]
+    address = ipaddress.ip_address(b"".join(words))
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _sockets_of(pid: int) -> Iterator[str]:
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            target = str(entry.readlink())
+            if target.startswith("socket:["):
+                yield target[8:-1]
 
 
 def _mentions(folder: Path) -> list[str]:
@@ -208,7 +239,7 @@ def test_down_leaves_no_process_and_not_that_of_anybody_else(tmp_path: Path, pai
 
 def test_a_port_that_somebody_listens_on_is_said_and_nothing_starts(tmp_path: Path, broker: _Cluster) -> None:
     taken = json.loads((broker.folder / "ports.json").read_text(encoding="utf-8"))["base"]
-    command = [str(COMMAND), "--dir", str(tmp_path), "--ports", str(taken), "up", "kafka"]
+    command = [*COMMAND, "--dir", str(tmp_path), "--ports", str(taken), "up", "kafka"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert f"somebody else listens on port {taken}" in done.stderr
@@ -246,14 +277,10 @@ def test_hdfs_and_yarn_run_and_nothing_but_the_shuffle_listens_beyond_loopback(t
         assert {state["state"] for state in states.values()} == {"ready"}
         listening = _listening({state["pid"] for state in states.values()})
         assert all(listening.values())
-        beyond = [
-            address
-            for addresses in listening.values()
-            for address in addresses
-            if not re.fullmatch(r"(127\.0\.0\.1|\[::ffff:127\.0\.0\.1\]|\[::1\]):\d+", address)
-        ]
+        beyond = [found for those in listening.values() for found in those if not found[0].is_loopback]
         # Hadoop has no setting for it; it answers nobody without a job's secret.
-        assert beyond == [f"0.0.0.0:{states['nodemanager']['ports']['NODEMANAGER_SHUFFLE_PORT']}"]
+        shuffle = states["nodemanager"]["ports"]["NODEMANAGER_SHUFFLE_PORT"]
+        assert [port for _, port in beyond] == [shuffle]
         _hdfs_keeps_its_files(cluster, tmp_path)
         _an_endless_task_runs(cluster, tmp_path)
         cluster.run("kill", "nodemanager")  # nobody is left who would end it
@@ -277,6 +304,17 @@ def _hdfs_keeps_its_files(cluster: _Cluster, folder: Path) -> None:
         cluster.run("kill", name)
         cluster.run("start", name)
         assert hadoop("-cat", "/line") == "kept\n"
+
+
+def test_settings_on_disk_stay_those_of_servers_that_run(broker: _Cluster) -> None:
+    path = broker.folder / "conf" / "hadoop" / "core-site.xml"
+    text = path.read_text(encoding="utf-8")
+    try:
+        path.write_text(text + "<!-- what they were started with -->\n", encoding="utf-8")
+        broker.run("up", "kafka")
+        assert path.read_text(encoding="utf-8") != text
+    finally:
+        path.write_text(text, encoding="utf-8")
 
 
 def test_a_signal_that_there_is_not_is_refused(broker: _Cluster) -> None:

@@ -70,3 +70,17 @@ def test_a_loop_of_submitted_jobs_with_shipped_packages_ends_with_the_same_table
     release = current(store)
     assert release is not None
     assert_same(tables_of(store, release), here.tables())
+
+
+def test_tasks_of_a_session_in_client_mode_run_with_the_packages_that_travelled(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Spark's own jars, a third of a gigabyte, do not travel: that is tried by nobody here."""
+    cluster.up()
+    (tmp_path / "spark-defaults.conf").write_text(JARS.replace("=", " ", 1) + "\n")
+    shipped = environment(cluster, f"shipped-{uuid.uuid4().hex[:8]}", task_python="shipped")
+    env = shipped | {"SPARK_CONF_DIR": str(tmp_path)}
+    assert Run(env, "land", "files", str(EXAMPLE / "events.jsonl"), "--topic", "example").end() == 0
+    built = Run(env, "build")
+    assert built.end() == 0, "\n".join(built.said)
+    assert {line.split(":")[0] for line in built.said} >= {"parse", "build"}

@@ -14,6 +14,8 @@ from jobs.feedback import derive, fit_hours, is_pending, publish
 from jobs.work import Work
 from quotaloop.errors import CheckRefused, InputUnreadable
 from quotaloop.quotas.policy import Policy, instant, newest, policies, same_limits, store_policy
+from quotaloop.raw import closing, topics
+from quotaloop.raw.lost import Lost, note
 from quotaloop.raw.ranges import Range
 from quotaloop.settings import Settings
 from tests.marts.handmade import DAY, HOUR, Handmade, Row, at, limit, policy
@@ -85,6 +87,24 @@ def test_an_hour_of_several_days_is_judged_by_its_own_day(made: Handmade) -> Non
     demand(made, 24, 5, word="once")
     found = fit_hours(work(made), made.publish())
     assert (found.fit, found.unfit) == (hours(23), {hours(24)[0]: "counted_once"})
+
+
+@pytest.mark.parametrize(
+    ("next_hour", "unfit"), [(2, (1, 2)), (None, (1, 2, 3, 4)), (0, ())], ids=["known", "unknown", "before"]
+)
+def test_hours_that_lost_offsets_may_be_of_are_unfit(
+    made: Handmade, next_hour: int | None, unfit: tuple[int, ...]
+) -> None:
+    topics.declare(made.store, "t", {"source": "kafka"})
+    for hour in (0, 1, 2, 3, 4):
+        demand(made, hour, 5, start=0 if hour < 2 else 20)
+    (most,) = hours(1)
+    made.day(most).outcomes[most] = [["t", 0, 0, 9, 0, 0]]
+    closing.end(made.store, "t", {0: 30}, 0)
+    next_ms = None if next_hour is None else hours(next_hour)[0] + 1
+    note(made.store, Lost(Range("t", 0, 10, 20), "lost", hours(5)[0], next_ms))
+    found = fit_hours(work(made), made.publish())
+    assert dict(found.unfit) == dict.fromkeys(hours(*unfit), "lost")
 
 
 def test_a_policy_is_derived_from_the_fit_hours_alone(made: Handmade) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from quotaloop.errors import InputUnreadable, QuotaloopError, UsageError
 from quotaloop.marts import release as releases
-from quotaloop.marts.integrity import check_file
+from quotaloop.marts.integrity import check_files
 from quotaloop.marts.release import (
     Day,
     FileEntry,
@@ -27,7 +27,6 @@ from quotaloop.marts.release import (
     numbers,
     parse_day,
     publish,
-    read_day,
     read_days,
     read_release,
     resume,
@@ -98,7 +97,7 @@ def test_a_day_reads_back_with_the_times_of_its_hours_spelled_out(store: LocalSt
     )
     digests = store_days(store, [day])
     assert digests == {"2026-03-02": hashlib.sha256(day.render()).hexdigest()}
-    assert read_day(store, digests["2026-03-02"]) == day
+    assert parse_day(json.loads(store.read(f"releases/days/{digests['2026-03-02']}.json"))) == day
     document = json.loads(day.render())
     assert document["counted"] == {"2026-03-02T00:00:00Z": "twice", "2026-03-02T23:00:00Z": "once"}
     assert document["tables"]["usage_hourly"][0]["hours"] == ["2026-03-02T23:00:00Z"]
@@ -269,15 +268,15 @@ def test_a_release_that_is_not_there_is_a_wrong_call(made: Handmade, store: Loca
 
 def test_a_published_file_is_sound_or_unreadable(made: Handmade, store: LocalStore) -> None:
     entry = made.add("usage_hourly", {"tenant": "a"}, hours=[DAY])
-    check_file(store, entry)
+    check_files(store, [entry])
     sound = store.read(entry.path)
     flipped = bytes([*sound[:9], sound[9] ^ 1, *sound[10:]])
     for damaged in (sound[:-1], b"", sound + b"\0", flipped):
         store.replace(entry.path, damaged)
         with pytest.raises(InputUnreadable, match="checksum mismatch") as caught:
-            check_file(store, entry)
+            check_files(store, [entry])
         assert (entry.path in str(caught.value), caught.value.exit_code) == (True, 4)
     store.delete(entry.path)
     with pytest.raises(InputUnreadable, match=f"{entry.path} is gone") as caught:
-        check_file(store, entry)
+        check_files(store, [entry])
     assert caught.value.exit_code == 4

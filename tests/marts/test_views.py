@@ -122,15 +122,23 @@ def test_a_view_holds_the_files_of_its_release_and_no_others(made: Handmade) -> 
 
 
 class Counting(LocalStore):
-    """A store that remembers which of its files were wanted on this machine."""
+    """A store that remembers which files of tables were wanted on this machine."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.fetched: list[str] = []
 
     def all_on_disk(self, paths: Sequence[str]) -> AbstractContextManager[list[Path]]:
-        self.fetched.extend(paths)
+        self.fetched.extend(path for path in paths if path.endswith(".parquet"))
         return super().all_on_disk(paths)
+
+
+def test_days_before_a_date_are_not_fetched_where_that_is_asked_for(made: Handmade) -> None:
+    early, late = (made.add("usage_hourly", {"hour": at(hour)}, hours=[DAY + hour * HOUR]) for hour in (23, 24))
+    store = Counting(made.store.root)
+    with open_views(store, made.release(), tables=["usage_hourly"], since="2026-03-03") as connection:
+        assert connection.execute("SELECT count(*) FROM usage_hourly").fetchall() == [(1,)]
+    assert (store.fetched, early.path in store.fetched) == ([late.path], False)
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,21 @@ def judge(
     waived: Set[int] = frozenset(),
     stray: Set[int] = frozenset(),
     stamps: tuple[Stamps, ...] = (),
+    lost: Set[int] = frozenset(),
     late: Mapping[int, tuple[int, int]] | None = None,
     completeness: str = "when-stamped",
 ) -> Fitness:
     settings = replace(Settings(), completeness=completeness, max_missing_share=0.001, max_late_share=0.01)
-    return fitness(hours, twice=twice, waived=waived, stray=stray, stamps=stamps, late=late or {}, settings=settings)
+    return fitness(
+        hours,
+        twice=twice,
+        waived=waived,
+        stray=stray,
+        stamps=stamps,
+        lost=lost,
+        late=late or {},
+        settings=settings,
+    )
 
 
 def test_an_hour_counted_twice_without_waiver_stamps_or_late_events_is_fit() -> None:
@@ -41,6 +51,10 @@ def test_an_hour_with_a_waiver_is_unfit() -> None:
 
 def test_an_hour_of_a_wrong_clock_is_unfit() -> None:
     assert judge(FIRST, SECOND, stray={SECOND}) == Fitness((FIRST,), {SECOND: "stray"})
+
+
+def test_an_hour_that_lost_offsets_may_be_of_is_unfit() -> None:
+    assert judge(FIRST, SECOND, lost={SECOND}) == Fitness((FIRST,), {SECOND: "lost"})
 
 
 def test_few_events_long_after_all_others_are_strays() -> None:
@@ -82,7 +96,14 @@ def test_the_share_is_the_decimal_that_was_written() -> None:
     # 0.07 * 100 is 7.000000000000001 in floating point, and 0.29 * 100 is 28.999999999999996
     settings = replace(Settings(), max_late_share=0.29)
     assert fitness(
-        [FIRST], twice={FIRST}, waived=set(), stray=set(), stamps=(), late={FIRST: (29, 100)}, settings=settings
+        [FIRST],
+        twice={FIRST},
+        waived=set(),
+        stray=set(),
+        stamps=(),
+        lost=set(),
+        late={FIRST: (29, 100)},
+        settings=settings,
     ).fit
 
 

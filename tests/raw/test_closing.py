@@ -79,9 +79,21 @@ def test_a_topic_that_ended_holds_no_hour_open(store: LocalStore) -> None:
     for topic in ("t", "u"):
         declare(store, topic)
     record(store, "t", NOON)
-    assert closing.end(store, "u")
-    assert not closing.end(store, "u")
+    assert closing.end(store, "u", {0: 3}, NOON)
+    assert not closing.end(store, "u", {0: 9}, NOON)
     assert closing.closed_before(store) == NOON
+
+
+def test_the_end_of_a_topic_closes_what_was_open_so_that_what_comes_later_is_known(store: LocalStore) -> None:
+    record(store, "t", NOON, p0=5)
+    closing.end(store, "t", {0: 7, 1: 2}, NOON + HOUR)
+    assert not record(store, "t", NOON + 9 * HOUR, p0=50)  # it was landed from all the same
+    found = closing.of_hours(store, "t", [NOON - HOUR, NOON, NOON + 3 * HOUR])
+    assert {hour: one.ends for hour, one in found.items()} == {
+        NOON - HOUR: {0: 5},
+        NOON: {0: 7, 1: 2},
+        NOON + 3 * HOUR: {0: 7, 1: 2},
+    }
 
 
 def test_a_topic_that_was_made_again_holds_no_hour_open_under_its_first_name(store: LocalStore) -> None:

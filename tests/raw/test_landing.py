@@ -157,7 +157,7 @@ def test_the_record_of_an_import_lists_its_ranges_and_each_range_has_a_claim(sto
         claim = json.loads(store.read(claimed(store, "t")[0, item.start]))
         said = {"end": item.end, "source": "a.jsonl", "sha256": result.sha256}
         assert claim == said | {"range_bytes": 500_000, "time_ms": NOW}
-    assert not unfinished(store)
+    assert not unfinished(store, landed(store))
 
 
 @pytest.mark.parametrize(
@@ -216,13 +216,13 @@ def test_an_import_that_was_killed_is_completed_by_the_same_file(store: LocalSto
     killed_at(point, store, path)
     seen = landed(store)
     assert len(seen) == (2 if point == "import:range" else 1)
-    assert bool(unfinished(store)) == (point in ("import:claimed", "import:recorded", "import:range"))
+    assert bool(unfinished(store, landed(store))) == (point in ("import:claimed", "import:recorded", "import:range"))
     result = land(store, path, range_bytes=500_000, landed_at_ms=7)
     assert not result.skipped
     assert (result.ranges[0].start, result.ranges[-1].end, len(landed(store))) == (1, 20_001, len(result.ranges) + 1)
     assert set(seen) <= set(landed(store))
     assert b"\n".join(value or b"" for _, value in everything(store)[1:]) + b"\n" == MANY
-    assert not unfinished(store)
+    assert not unfinished(store, landed(store))
     assert land(store, path).skipped
 
 

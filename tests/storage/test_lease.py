@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from quotaloop.storage.lease import Taken, lease
 from quotaloop.storage.local import LocalStore
 
 LONG = 600_000
+SOON_S = 30.0
 
 
 @pytest.fixture
@@ -92,9 +95,36 @@ def test_it_is_renewed_as_long_as_the_work_lasts(store: LocalStore) -> None:
     times = iter(range(1_000, 10_000))
     with lease(store, "run", length_ms=30, clock=lambda: float(next(times))):
         ends = set()
+        deadline = time.monotonic() + SOON_S
         while len(ends) < 4:
+            assert time.monotonic() < deadline
             ends.add(json.loads(store.read("leases/run/0000000001.json"))["until_ms"])
     assert held(store) == []
+
+
+class Full(LocalStore):
+    """A store on a disk that is full for the first replacements, and from which nothing can be removed."""
+
+    refused = 0
+
+    def replace(self, path: str, data: bytes) -> None:
+        if self.refused < 3:
+            self.refused += 1
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        super().replace(path, data)
+
+    def delete(self, path: str) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", path)
+
+
+def test_it_is_renewed_once_there_is_room_again_and_work_does_not_fail_for_it(tmp_path: Path) -> None:
+    store = Full(tmp_path)
+    with lease(store, "run", length_ms=30):
+        first = store.read("leases/run/0000000001.json")
+        deadline = time.monotonic() + SOON_S
+        while store.read("leases/run/0000000001.json") == first:
+            assert time.monotonic() < deadline
+    assert store.refused == 3
 
 
 def test_who_slept_past_the_end_and_wakes_leaves_the_lease_of_another_alone(store: LocalStore) -> None:

@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 when it did what it was asked, 1 when not, with why on standard error."""
     asked = _parser().parse_args(arguments)
     try:
-        folder = asked.dir.absolute()
+        folder = asked.dir.resolve()
         cluster = Cluster(folder, ports.base_of(folder, asked.ports), by_name=asked.hosts == "names")
         return _run(asked, cluster)
     except Failure as failure:

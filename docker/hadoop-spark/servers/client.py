@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from servers import credentials, jars
-from servers.layout import HOME, Cluster
+from servers.layout import HOME, LOOPBACK, Cluster
 
 
 def environment(cluster: Cluster) -> dict[str, str]:
@@ -25,6 +25,7 @@ def environment(cluster: Cluster) -> dict[str, str]:
         "KAFKA_SASL_USER": credentials.USER,
         "KAFKA_SASL_PASSWORD_FILE": str(cluster.kafka_client / "password"),
         "KAFKA_CA_FILE": str(cluster.kafka_client / "ca.pem"),
+        **({} if cluster.by_name else {"SPARK_LOCAL_IP": LOOPBACK}),  # else a driver listens to the outside
     }
 
 

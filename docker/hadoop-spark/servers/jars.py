@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
+from servers import processes
 from servers.failure import Failure
 from servers.layout import HOME
 
@@ -17,7 +18,7 @@ JARS = HOME / "jars"
 
 
 def fetch(*sets: str) -> None:
-    """See that the jars of these sets lie in ``jars/`` as their poms say."""
+    """See that the jars of these sets lie in ``jars/`` as their poms say; refused while somebody runs from others."""
     JARS.mkdir(exist_ok=True)
     with (JARS / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -25,6 +26,8 @@ def fetch(*sets: str) -> None:
             stamp = JARS / f"{name}.sha256"
             digest = hashlib.sha256(_pom(name).read_bytes()).hexdigest()
             if not stamp.exists() or stamp.read_text(encoding="utf-8") != digest:
+                if (user := processes.user_of(f"{JARS / name}/*")) is not None:
+                    raise Failure(f"{_pom(name)} has changed, and process {user} runs from its jars: `down` first")
                 stamp.unlink(missing_ok=True)
                 _copy(name)
                 stamp.write_text(digest, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,10 @@ class Cluster:
 
 
 def java() -> str:
-    """The Java that starts everything, its links resolved; ``JAVA_HOME`` is two folders above."""
-    found = shutil.which("java")
+    """The Java that starts everything, of ``JAVA_HOME`` or else of the PATH; links resolved, its home is two above."""
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which(f"{home}/bin/java" if home else "java")
     if found is None:
-        raise Failure("no java on the PATH: install Java 17 (Debian: apt-get install openjdk-17-jre-headless)")
+        where = f"in JAVA_HOME, {home}" if home else "on the PATH"
+        raise Failure(f"no java {where}: install Java 17 (Debian: apt-get install openjdk-17-jre-headless)")
     return str(Path(found).resolve())

@@ -69,10 +69,12 @@ def running(cluster: Cluster) -> list[Server]:
 
 
 def _write_settings(cluster: Cluster) -> None:
-    """Settings on disk are those of running servers: only a cluster that is down gets other ports."""
-    before = ports.base_of(cluster.folder, None)
-    if before != cluster.base and (there := running(cluster)):
-        raise Failure(f"{there[0].name} runs on ports from {before} on: `down` first, or leave --ports out")
+    """Settings on disk are those of running servers: only a cluster that is down gets new ones."""
+    if there := running(cluster):
+        before = ports.base_of(cluster.folder, None)
+        if before != cluster.base:
+            raise Failure(f"{there[0].name} runs on ports from {before} on: `down` first, or leave --ports out")
+        return
     ports.remember(cluster.folder, cluster.base)
     configuration.write(cluster)
 

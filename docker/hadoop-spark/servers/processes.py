@@ -32,6 +32,12 @@ def containers(cluster: Cluster) -> list[int]:
     return [pid for pid in _pids() if _has(pid, variable)]
 
 
+def user_of(classpath: str) -> int | None:
+    """A process of any cluster that has this entry on its classpath."""
+    wanted = classpath.encode()
+    return next((pid for pid in _pids() if any(wanted in word.split(b":") for word in _arguments(pid))), None)
+
+
 def spawn(cluster: Cluster, server: Server) -> subprocess.Popen[bytes]:
     """Start a server in a session of its own; its pid is written beside its log for whoever reads there."""
     log = cluster.log(server)

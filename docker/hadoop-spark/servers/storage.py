@@ -44,8 +44,11 @@ def _format_kafka(cluster: Cluster) -> None:
     user = f"SCRAM-SHA-512=[name={credentials.USER},password={credentials.password(cluster)}]"
     arguments = ["kafka.tools.StorageTool", "format", "--cluster-id", _cluster_id()]
     arguments += ["--config", str(cluster.conf / "kafka" / "server.properties"), "--add-scram", user]
-    _run([*tool(cluster, "kafka"), _argument_file(cluster.data / "kafka.arguments", arguments)], cluster)
-    (cluster.data / "kafka.arguments").unlink()
+    secret = cluster.data / "kafka.arguments"
+    try:
+        _run([*tool(cluster, "kafka"), _argument_file(secret, arguments)], cluster)
+    finally:
+        secret.unlink(missing_ok=True)
 
 
 def _format_namenode(cluster: Cluster) -> None:

@@ -79,21 +79,19 @@ def land_kafka(
     ] = False,
     recreated: Annotated[bool, typer.Option("--recreated", help="The topic was made again: go on as TOPIC@2.")] = False,
     ended: Annotated[
-        bool, typer.Option("--ended", help="Nothing more comes: after this landing it holds no hour open.")
+        bool, typer.Option("--ended", help="Nothing more comes: it holds no hour open. Kafka may be gone by then.")
     ] = False,
 ) -> None:
     """Land all that a topic has and that has not landed; the brokers are those of the settings."""
+    from jobs.ingest.land import end_kafka
     from jobs.ingest.land import land_kafka as land
-    from quotaloop.raw import closing
     from quotaloop.settings import with_changes
 
     call = call_of(context)
     if on is not None:
         call = replace(call, settings=with_changes(call.settings, {"land_on": on}))
     with call.working() as work:
-        landed = land(work, topic, accept_lost=accept_lost, recreated=recreated)
-        if ended:
-            closing.end(work.store, landed.topic)
+        landed = (end_kafka if ended else land)(work, topic, accept_lost=accept_lost, recreated=recreated)
     document = output.landed_topic(landed)
     call.print(document, output.landed_topic_text(document))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from quotaloop.errors import InputUnreadable
@@ -11,14 +12,16 @@ from quotaloop.marts.release import FileEntry
 from quotaloop.storage.store import Store
 
 
-def check_file(store: Store, entry: FileEntry) -> None:
-    """Raise ``InputUnreadable`` if a published file is gone or has another SHA-256."""
-    try:
-        data = store.read(entry.path)
-    except FileNotFoundError as error:
-        raise gone(entry) from error
-    if hashlib.sha256(data).hexdigest() != entry.sha256:
-        raise _changed(entry, "checksum mismatch")
+@contextmanager
+def copies(store: Store, entries: Iterable[FileEntry]) -> Iterator[dict[str, Path]]:
+    """Published files on this machine, by their paths in the store; raises ``InputUnreadable`` for one that is gone."""
+    wanted = {entry.path: entry for entry in entries}
+    with ExitStack() as stack:
+        try:
+            files = stack.enter_context(store.all_on_disk(list(wanted)))
+        except FileNotFoundError as error:
+            raise gone(wanted[error.args[0]]) from error
+        yield dict(zip(wanted, files, strict=True))
 
 
 def check_copy(path: Path, entry: FileEntry) -> None:
@@ -30,8 +33,10 @@ def check_copy(path: Path, entry: FileEntry) -> None:
 
 def check_files(store: Store, entries: Iterable[FileEntry]) -> None:
     """Raise ``InputUnreadable`` if one of these files is gone or has another SHA-256; all of them are read."""
-    for entry in entries:
-        check_file(store, entry)
+    wanted = list(entries)
+    with copies(store, wanted) as here:
+        for entry in wanted:
+            check_copy(here[entry.path], entry)
 
 
 def check_sizes(store: Store, entries: Iterable[FileEntry]) -> None:

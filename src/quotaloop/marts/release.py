@@ -17,7 +17,7 @@ from typing import Any
 from quotaloop import faults
 from quotaloop.errors import QuotaloopError, UsageError
 from quotaloop.raw.ranges import Range
-from quotaloop.storage.store import Store
+from quotaloop.storage.store import Store, read_files
 
 FORMAT = "quotaloop/release@1"
 POINTER = "CURRENT"
@@ -189,11 +189,6 @@ def current(store: Store) -> Release | None:
     return read_release(store, named) if named else None
 
 
-def read_day(store: Store, digest: str) -> Day:
-    """A day manifest by its SHA-256."""
-    return parse_day(json.loads(store.read(f"releases/days/{digest}.json")))
-
-
 def parse_day(document: Mapping[str, Any]) -> Day:
     """A day from the JSON of its manifest."""
     return Day(
@@ -206,9 +201,17 @@ def parse_day(document: Mapping[str, Any]) -> Day:
     )
 
 
+def _day_path(digest: str) -> str:
+    return f"releases/days/{digest}.json"
+
+
 def read_days(store: Store, release: Release | None) -> dict[str, Day]:
     """All day manifests of a release by date."""
-    return {date: read_day(store, digest) for date, digest in sorted(release.days.items())} if release else {}
+    if release is None:
+        return {}
+    dates = sorted(release.days)
+    manifests = read_files(store, [_day_path(release.days[date]) for date in dates])
+    return {date: parse_day(json.loads(data)) for date, data in zip(dates, manifests, strict=True)}
 
 
 def published_files(store: Store, release: Release) -> list[FileEntry]:
@@ -224,7 +227,7 @@ def store_days(store: Store, days: Iterable[Day]) -> dict[str, str]:
     for day in days:
         data = day.render()
         digests[day.date] = hashlib.sha256(data).hexdigest()
-        store.write_if_absent(f"releases/days/{digests[day.date]}.json", data)
+        store.write_if_absent(_day_path(digests[day.date]), data)
     faults.reached("release:days")
     return digests
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -14,7 +13,7 @@ import pyarrow as pa
 from quotaloop.errors import UsageError
 from quotaloop.events.columns import CONTENT, COORDINATES, TIME
 from quotaloop.marts.candidate import EVENTS
-from quotaloop.marts.integrity import check_copy, check_files, check_sizes, gone
+from quotaloop.marts.integrity import check_copy, check_files, check_sizes, copies
 from quotaloop.marts.internal import EXCLUSIONS
 from quotaloop.marts.policy_views import add_policies
 from quotaloop.marts.release import Day, FileEntry, Release, read_days
@@ -34,28 +33,31 @@ _KEPT = ", ".join([*_FIELDS, 'hour, topic, "partition", "offset"'])
 
 @contextmanager
 def open_views(
-    store: Store, release: Release, *, tables: Iterable[str] | None = None, proven: bool = False
+    store: Store, release: Release, *, tables: Iterable[str] | None = None, proven: bool = False, since: str = ""
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with one view a table over the release, and nothing else that it may read or change.
 
     ``tables`` names those that will be read, all unless given; the files of others need not be on this machine, and to
     read their views is an error. Raises ``InputUnreadable`` for a file of the release that is gone or has another size,
     and of ``proven`` tables also for one with another SHA-256; parsed events, which are large, are left to their sizes.
+    With ``since`` the views hold no day before that UTC date.
     """
     days = read_days(store, release)
     check_sizes(store, _entries(release, days, None))
+    days = {date: day for date, day in days.items() if date >= since}
     wanted = None if tables is None else frozenset(_BEHIND.get(name, name) for name in tables)
     entries = _entries(release, days, wanted)
     with ExitStack() as stack:
-        here = _on_disk(store, entries, stack)
+        found = stack.enter_context(copies(store, entries))
         if proven:
             for entry in _entries(release, days, (wanted if wanted is not None else frozenset(PUBLISHED)) - {EVENTS}):
-                check_copy(Path(here[entry.path]), entry)
+                check_copy(found[entry.path], entry)
+        here = {path: str(copy) for path, copy in found.items()}
         connection = stack.enter_context(duckdb.connect())
         connection.execute("SET TimeZone = 'UTC'")
         try:
             _make_views(connection, release, days, wanted, here)
-            add_policies(connection, list(policies(store)))
+            add_policies(connection, policies(store))
         except duckdb.Error:
             check_files(store, entries)
             raise
@@ -131,16 +133,6 @@ def _entries(release: Release, days: Mapping[str, Day], wanted: frozenset[str] |
     if release.ledger is not None and (wanted is None or INGEST_LEDGER.name in wanted):
         found[release.ledger.path] = release.ledger
     return list(found.values())
-
-
-def _on_disk(store: Store, entries: Iterable[FileEntry], stack: ExitStack) -> dict[str, str]:
-    """Where the files lie on this machine, by their paths in the store."""
-    wanted = {entry.path: entry for entry in entries}
-    try:
-        files = stack.enter_context(store.all_on_disk(list(wanted)))
-    except FileNotFoundError as error:
-        raise gone(wanted[error.args[0]]) from error
-    return dict(zip(wanted, map(str, files), strict=True))
 
 
 def _make_views(

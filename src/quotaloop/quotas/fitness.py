@@ -37,15 +37,17 @@ def fitness(
     waived: Set[int],
     stray: Set[int],
     stamps: Iterable[Stamps],
+    lost: Set[int],
     late: Mapping[int, tuple[int, int]],
     settings: Settings,
 ) -> Fitness:
-    """Judge ``hours`` (epoch ms); the reason is the first of waived, counted_once, stray, unstamped, missing, late.
+    """Judge ``hours`` (epoch ms); the reason is the first: waived, counted_once, stray, lost, unstamped, missing, late.
 
     ``twice``: hours whose double entry agreed (hence closed). ``waived``: hours with a waiver. ``stray``: hours that
-    only a wrong clock can have written (see ``strays``). ``stamps``: rows of
-    ``completeness_hourly``. ``late``: per hour the events that came after it had closed, and all its events; an hour
-    not in it had none. A share equal to its maximum is fit. Raises ``UsageError`` for an unknown ``completeness``.
+    only a wrong clock can have written (see ``strays``). ``lost``: hours that offsets may be of which never landed.
+    ``stamps``: rows of ``completeness_hourly``. ``late``: per hour the events that came after it had closed, and all
+    its events; an hour not in it had none. A share equal to its maximum is fit. Raises ``UsageError`` for an unknown
+    ``completeness``.
     """
     if settings.completeness not in COMPLETENESS:
         raise UsageError(f"setting completeness: {settings.completeness!r} is none of {', '.join(COMPLETENESS)}")
@@ -58,6 +60,8 @@ def fitness(
             unfit[hour] = "counted_once"
         elif hour in stray:
             unfit[hour] = "stray"
+        elif hour in lost:
+            unfit[hour] = "lost"
         elif reason := _incomplete(sums.get(hour), settings):
             unfit[hour] = reason
         elif _above(*late.get(hour, (0, 0)), settings.max_late_share):

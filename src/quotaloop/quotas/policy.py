@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, get_args
 
@@ -12,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from quotaloop.errors import CheckRefused
-from quotaloop.storage.store import Store
+from quotaloop.storage.store import Store, read_files
 
 FORMAT: Literal["quotaloop/policy@1"] = "quotaloop/policy@1"
 FOLDER = "policies"
@@ -137,15 +136,16 @@ def store_policy(store: Store, policy: Policy) -> bool:
     return store.write_if_absent(_path(policy.epoch), render(policy))
 
 
-def policies(store: Store) -> Iterator[Policy]:
+def policies(store: Store) -> list[Policy]:
     """All stored policies, by epoch."""
-    return (_stored(store, path) for path in _paths(store))
+    paths = _paths(store)
+    return [_of_path(path, data) for path, data in zip(paths, read_files(store, paths), strict=True)]
 
 
 def newest(store: Store) -> Policy | None:
     """The stored policy of the greatest epoch."""
     paths = _paths(store)
-    return _stored(store, paths[-1]) if paths else None
+    return _of_path(paths[-1], store.read(paths[-1])) if paths else None
 
 
 def _path(epoch: int) -> str:
@@ -156,8 +156,8 @@ def _paths(store: Store) -> list[str]:
     return sorted(info.path for info in store.files(FOLDER) if re.fullmatch(FOLDER + r"/[0-9]{10}\.json", info.path))
 
 
-def _stored(store: Store, path: str) -> Policy:
-    policy = parse(store.read(path))
+def _of_path(path: str, data: bytes) -> Policy:
+    policy = parse(data)
     if path != _path(policy.epoch):
         raise CheckRefused(f"{path} holds epoch {policy.epoch}: restore the file from where it was copied")
     return policy

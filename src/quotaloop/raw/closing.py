@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 
 from quotaloop import faults
 from quotaloop.raw import topics
-from quotaloop.storage.store import Store
+from quotaloop.storage.store import Store, read_files
 
 _HOUR_MS = 3_600_000
+_NEVER_MS = 4_102_444_800_000  # 2100-01-01: no event is later
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +40,15 @@ def bound(watermark_ms: int, grace_ms: int) -> int:
 
 
 def close(store: Store, topic: str, closing: Closing) -> bool:
-    """Record it if it closes an hour that was open; says whether it did."""
+    """Record it if it closes an hour that was open; says whether it did. A topic that ended has none."""
     known = bounds(store, topic)
-    if known and known[-1] >= closing.bound_ms:
+    if (known and known[-1] >= closing.bound_ms) or store.exists(_end_path(topic)):
         return False
     document = {
         "closed_before": closing.bound_ms,
         "looked_at_ms": closing.looked_at_ms,
         "watermark_ms": closing.watermark_ms,
-        "ends": {str(number): end for number, end in sorted(closing.ends.items())},
+        "ends": _by_text(closing.ends),
     }
     path = _path(topic, closing.bound_ms)
     is_new = store.write_if_absent(path, (json.dumps(document, sort_keys=True) + "\n").encode())
@@ -61,9 +62,13 @@ def bounds(store: Store, topic: str) -> list[int]:
     return sorted(_bound_of(name.removesuffix(".json")) for name in names)
 
 
-def end(store: Store, topic: str) -> bool:
-    """Record that nothing more comes from a topic, so that it holds no hour open; says whether it was new."""
-    return store.write_if_absent(f"raw/{topic}/_ended.json", b"{}\n")
+def end(store: Store, topic: str, ends: Mapping[int, int], now_ms: int) -> bool:
+    """Record that nothing more comes from a topic, which has landed up to ``ends``, so that it holds no hour open.
+
+    Says whether it was new; the first record stays.
+    """
+    document = {"ended_at_ms": now_ms, "ends": _by_text(ends)}
+    return store.write_if_absent(_end_path(topic), (json.dumps(document, sort_keys=True) + "\n").encode())
 
 
 def kafka_topics(store: Store) -> list[str]:
@@ -75,7 +80,7 @@ def open_topics(store: Store) -> list[str]:
     """Kafka topics that may bring more: neither ended nor made again under their name since."""
     there = kafka_topics(store)
     superseded = {name for name in there if topics.successor(name) in there}
-    return [name for name in there if name not in superseded and not store.exists(f"raw/{name}/_ended.json")]
+    return [name for name in there if name not in superseded and not store.exists(_end_path(name))]
 
 
 def closed_before(store: Store) -> int | None:
@@ -84,17 +89,43 @@ def closed_before(store: Store) -> int | None:
 
 
 def of_hours(store: Store, topic: str, hours: Iterable[int]) -> dict[int, Closing]:
-    """The first record by which each of these hours (epoch ms) was closed; none for one that is open."""
+    """The first record by which each of these hours (epoch ms) was closed; none for one that is open.
+
+    The end of a topic closes all that were open.
+    """
     known = bounds(store, topic)
     places = {hour: bisect_right(known, hour) for hour in hours}
-    read = {place: _read(store, topic, known[place]) for place in set(places.values()) if place < len(known)}
+    wanted = sorted({place for place in places.values() if place < len(known)})
+    records = read_files(store, [_path(topic, known[place]) for place in wanted])
+    read = dict(zip(wanted, map(_parsed, records), strict=True))
+    if len(known) in places.values() and store.exists(_end_path(topic)):
+        read[len(known)] = _read_end(store, topic)
     return {hour: read[place] for hour, place in places.items() if place in read}
 
 
-def _read(store: Store, topic: str, bound_ms: int) -> Closing:
-    document = json.loads(store.read(_path(topic, bound_ms)))
-    ends = {int(number): end for number, end in document["ends"].items()}
-    return Closing(document["closed_before"], document["looked_at_ms"], document["watermark_ms"], ends)
+def _parsed(record: bytes) -> Closing:
+    document = json.loads(record)
+    return Closing(
+        document["closed_before"], document["looked_at_ms"], document["watermark_ms"], _by_number(document["ends"])
+    )
+
+
+def _read_end(store: Store, topic: str) -> Closing:
+    document = json.loads(store.read(_end_path(topic)))
+    ended_at_ms = document["ended_at_ms"]
+    return Closing(_NEVER_MS, ended_at_ms, ended_at_ms, _by_number(document["ends"]))
+
+
+def _by_text(ends: Mapping[int, int]) -> dict[str, int]:
+    return {str(number): end for number, end in sorted(ends.items())}
+
+
+def _by_number(ends: Mapping[str, int]) -> dict[int, int]:
+    return {int(number): end for number, end in ends.items()}
+
+
+def _end_path(topic: str) -> str:
+    return f"raw/{topic}/_ended.json"
 
 
 def _path(topic: str, bound_ms: int) -> str:

@@ -8,7 +8,7 @@ the same file finds the record or the claim and completes exactly those ranges.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,16 +191,20 @@ def _ranges(record: dict[str, object], topic: str) -> list[Range]:
     return [Range(topic, int(str(record["partition"])), start, end) for start, end in pairs]
 
 
-def unfinished(store: Store) -> dict[str, frozenset[Range]]:
-    """What was begun and is not complete: ``topic: source`` to the ranges it will have."""
-    starts = {(item.topic, item.partition, item.start) for item in landed(store)}
+def unfinished(store: Store, there: Sequence[Range]) -> dict[str, frozenset[Range]]:
+    """What was begun and is not complete: ``topic: source`` to the ranges it will have.
+
+    ``there``: a listing of all that had landed before this call.
+    """
+    listed = frozenset(there)
+    starts = {(item.topic, item.partition, item.start) for item in there}
     found: dict[str, frozenset[Range]] = {}
     for info in store.files("raw"):
         topic, folder_, name = [*info.path.split("/"), "", ""][1:4]
         if folder_ == "_imports":
             record = json.loads(store.read(info.path))
             source, ranges = record["file"], frozenset(_ranges(record, topic))
-            if all(store.exists(item.path) for item in ranges):
+            if ranges <= listed:
                 continue
         elif name.endswith(".claim"):
             partition, start = int(folder_.removeprefix("p=")), int(name.removesuffix(".claim"))

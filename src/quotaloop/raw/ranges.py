@@ -36,8 +36,8 @@ class Range:
 
     @property
     def lost_path(self) -> str:
-        """The path of the note that some of its offsets, or all, were gone before they could be landed."""
-        return f"{folder(self.topic, self.partition)}/{self.start:020d}.lost"
+        """The path of the note that these offsets were gone before they could be landed."""
+        return f"{folder(self.topic, self.partition)}/{self.start:020d}-{self.end:020d}.lost"
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}/{self.start}-{self.end}"

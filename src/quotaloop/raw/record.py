@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 NO_TIME = -1
 
@@ -25,32 +26,24 @@ class Record:
 
 def encode(record: Record) -> bytes:
     """The line with its line end."""
-    flag, payload = b"n", b""
-    if record.erased:
-        flag, payload = b"x", record.value or b""
-    elif record.value is not None:
-        plain = _is_plain(record.value)
-        flag, payload = (b".", record.value) if plain else (b"b", base64.b64encode(record.value))
+    flag, payload = (b"x", record.value or b"") if record.erased else _written(record.value)
     return b"%d\t%d\t%s\t%s\n" % (record.offset, record.kafka_time_ms, flag, payload)
 
 
 def encode_all(values: Iterable[bytes], *, first_offset: int, kafka_time_ms: int) -> bytes:
     """Lines of values that follow one another, quickly."""
     chunk = list(values)
-    if not _is_plain(b" ".join(chunk)):  # apart, or two halves of a character would pass as one
-        return b"".join(
-            encode(Record(offset, kafka_time_ms, value)) for offset, value in enumerate(chunk, start=first_offset)
-        )
-    middle = b"\t%d\t.\t" % kafka_time_ms
-    return b"".join(b"%d%s%s\n" % (offset, middle, value) for offset, value in enumerate(chunk, start=first_offset))
+    return encode_batch(range(first_offset, first_offset + len(chunk)), [kafka_time_ms] * len(chunk), chunk)
 
 
 def encode_batch(offsets: Sequence[int], times: Sequence[int], values: Sequence[bytes | None]) -> bytes:
     """Lines of records as they came from a broker, quickly; the three have the same length."""
-    present = [value for value in values if value is not None]
-    if len(present) == len(values) and _is_plain(b" ".join(present)):
-        return b"".join([b"%d\t%d\t.\t%s\n" % record for record in zip(offsets, times, present, strict=True)])
-    return b"".join(encode(Record(*record)) for record in zip(offsets, times, values, strict=True))
+    flags, payloads = [b"."] * len(values), list(values)
+    if not _all_plain(values):
+        for place, value in enumerate(values):
+            flags[place], payloads[place] = _written(value)
+    lines = chain.from_iterable(zip(offsets, times, flags, payloads, strict=True))
+    return (b"%d\t%d\t%s\t%s\n" * len(values)) % tuple(lines)
 
 
 def decode(line: bytes) -> Record:
@@ -66,11 +59,24 @@ def decode(line: bytes) -> Record:
     return Record(int(offset), int(kafka_time), value, erased=flag == b"x")
 
 
+def _written(value: bytes | None) -> tuple[bytes, bytes]:
+    """The flag and the payload of a value."""
+    if value is None:
+        return b"n", b""
+    return (b".", value) if _is_plain(value) else (b"b", base64.b64encode(value))
+
+
+def _all_plain(values: Sequence[bytes | None]) -> bool:
+    present = [value for value in values if value is not None]
+    together = b" ".join(present)
+    if len(present) < len(values) or b"\n" in together or b"\r" in together:
+        return False
+    return together.isascii() or all(_is_plain(value) for value in present if not value.isascii())
+
+
 def _is_plain(value: bytes) -> bool:
     if b"\n" in value or b"\r" in value:
         return False
-    if value.isascii():
-        return True
     try:
         value.decode("utf-8")
     except UnicodeDecodeError:

@@ -15,18 +15,27 @@ _GENERATION = re.compile(r"(.+)@([0-9]+)")
 
 def check(store: Store, topic: str, declaration: dict[str, Any]) -> None:
     """Raise ``UsageError`` if the topic has another declaration."""
-    path = _path(topic)
-    if store.exists(path):
-        _check(topic, json.loads(store.read(path)), declaration)
+    _check(topic, read(store, topic) or declaration, declaration)
 
 
 def declare(store: Store, topic: str, declaration: dict[str, Any]) -> None:
     """Write the declaration if the topic has none; raises ``UsageError`` if it has another."""
-    path = _path(topic)
-    text = json.dumps(declaration, sort_keys=True) + "\n"
-    if store.write_if_absent(path, text.encode()):
-        return
-    _check(topic, json.loads(store.read(path)), declaration)
+    _check(topic, write(store, topic, declaration), declaration)
+
+
+def read(store: Store, topic: str) -> dict[str, Any] | None:
+    """The topic's declaration, None if it has none."""
+    try:
+        found: dict[str, Any] = json.loads(store.read(_path(topic)))
+    except FileNotFoundError:
+        return None
+    return found
+
+
+def write(store: Store, topic: str, declaration: dict[str, Any]) -> dict[str, Any]:
+    """Write the declaration if the topic has none; the one that it has now."""
+    store.write_if_absent(_path(topic), (json.dumps(declaration, sort_keys=True) + "\n").encode())
+    return read(store, topic) or declaration
 
 
 def declared(store: Store) -> dict[str, str]:

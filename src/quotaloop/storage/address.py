@@ -26,7 +26,9 @@ def open_store(url: str, *, webhdfs: str = "", user: str = "", patience_ms: int 
     ``UsageError`` for others. ``webhdfs``: the NameNode's web server, by default port 9870 of the host; ``user``: by
     default ``HADOOP_USER_NAME``, or who runs this.
     """
-    parts = urlsplit(url)
+    parts = _parts(url, "store")
+    if parts.scheme and set(url) & set("#?"):
+        raise UsageError(f"store {url!r}: in a URL, write %23 for # and %3F for ?")
     if parts.scheme == "hdfs":
         return _hdfs(url, parts, webhdfs, user, patience_ms)
     if parts.scheme in ("", "file"):
@@ -46,8 +48,10 @@ def _hdfs(url: str, parts: SplitResult, webhdfs: str, user: str, patience_ms: in
     path = unquote(parts.path)
     if not parts.hostname or not path.strip("/") or ".." in path.split("/"):
         raise UsageError(f"store {url!r}: write hdfs://host:port/path, with a folder for a path")
-    if webhdfs and any(urlsplit(one).scheme not in ("http", "https") for one in webhdfs.split(";")):
+    if webhdfs and not all(_is_web_server(one) for one in webhdfs.split(";")):
         raise UsageError(f"setting webhdfs: {webhdfs!r} is not the address of a web server; write http://host:port")
+    if parts.netloc.endswith(":"):
+        raise UsageError(f"store {url!r}: there is no port after the colon; write hdfs://host:port/path")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return HdfsStore(
         parts.netloc,
@@ -56,3 +60,18 @@ def _hdfs(url: str, parts: SplitResult, webhdfs: str, user: str, patience_ms: in
         user=user or os.environ.get("HADOOP_USER_NAME") or getpass.getuser(),
         patience_ms=patience_ms,
     )
+
+
+def _is_web_server(address: str) -> bool:
+    parts = _parts(address, "setting webhdfs")
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _parts(url: str, what: str) -> SplitResult:
+    """The parts of a URL; raises ``UsageError`` where its host or its port cannot be one."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - looks whether it is a number of a port
+    except ValueError as error:
+        raise UsageError(f"{what} {url!r}: {error}") from error
+    return parts

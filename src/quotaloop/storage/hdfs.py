@@ -23,7 +23,7 @@ from quotaloop.storage.webhdfs import MISSING, RemoteError, Unavailable, WebHdfs
 IN_THE_MAKING = "_tmp"  # folder for files without a name yet; never listed
 _READ_AT_ONCE = 1 << 20
 _SENT_AT_ONCE = 4 << 20  # a smaller file is written in one piece, which can be tried again
-_AT_ONCE = 4  # requests of one call
+_AT_ONCE = 8  # requests of one call
 
 
 class HdfsPending:
@@ -77,7 +77,7 @@ class HdfsPending:
             if self._upload is None:
                 self._upload = web.patiently(
                     f"write to {self._store.making}",
-                    lambda client, failed: Upload(client, self._store.making, failed, web.timeouts),
+                    lambda client, failed: Upload(client, self._store.making, failed, web.only_timeouts),
                 )
                 self._path = self._upload.path
             self._upload.send(self._held)
@@ -215,12 +215,12 @@ class HdfsStore:
     def _listing(self, folder: str) -> list[dict[str, Any]]:
         """What lies in a folder; nothing if it is no folder, or vanished."""
         try:
-            answer = self.web.call("list_status", self.path(folder))
+            statuses = self.web.call("list_status", self.path(folder), "FileStatuses", "FileStatus")
         except RemoteError as error:
             if error.kind == MISSING or "is not a directory" in str(error):
                 return []
             raise
-        return [status for status in answer["FileStatuses"]["FileStatus"] if status["pathSuffix"]]
+        return [status for status in statuses if status["pathSuffix"]]
 
 
 @contextmanager

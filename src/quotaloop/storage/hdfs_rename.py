@@ -23,7 +23,7 @@ def rename_over(web: WebHdfs, source: str, target: str) -> None:
 def is_there(web: WebHdfs, path: str) -> bool:
     """Is a file or folder of that name there?"""
     try:
-        web.call("get_file_status", path)
+        web.call("get_file_status", path, "FileStatus")
     except RemoteError as error:
         if error.kind == MISSING:
             return False

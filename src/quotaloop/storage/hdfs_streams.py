@@ -97,7 +97,7 @@ class Download(io.RawIOBase):
         self._size = self._position + left
 
     def _length(self) -> int:
-        return int(self._web.call("get_file_status", self._path)["FileStatus"]["length"])
+        return int(self._web.call("get_file_status", self._path, "FileStatus", "length"))
 
     def _disconnect(self) -> None:
         if self._response is not None:

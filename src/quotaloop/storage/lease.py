@@ -73,7 +73,7 @@ def lease(store: Store, name: str, *, length_ms: int, clock: Callable[[], float]
     finally:
         done.set()
         renewing.join()
-        with suppress(QuotaloopError):  # where the store is away, the lease ends by itself
+        with suppress(QuotaloopError, OSError):  # where the store is away, the lease ends by itself
             mine.end()
 
 
@@ -97,7 +97,7 @@ class _Mine:
     def renew(self, done: threading.Event) -> None:
         """Again and again, until it is done or somebody else has taken over."""
         while not done.wait(self.length_ms / 1000 / _BEATS):
-            with suppress(QuotaloopError):  # the work itself will say that the store is away
+            with suppress(QuotaloopError, OSError):  # the work itself will say that the store is away, or full
                 if not self._is_ours():
                     return
                 self.store.replace(self.path, self.document())

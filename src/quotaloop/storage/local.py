@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
@@ -30,14 +30,19 @@ class LocalPending:
 
     def commit(self, path: str) -> bool:
         """Flush to disk, then rename if absent."""
+        return self._store.link_if_absent(self.finished(), path)
+
+    def finished(self) -> Path:
+        """Flush to disk; where it lies."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        return self._store.link_if_absent(self._path, path)
+        return self._path
 
     def discard(self) -> None:
         """Remove what was not committed."""
-        self._file.close()
+        with suppress(OSError):  # a full disk does not take the rest of it either
+            self._file.close()
         self._path.unlink(missing_ok=True)
 
 
@@ -89,7 +94,7 @@ class LocalStore:
     def create(self) -> Iterator[LocalPending]:
         """Begin a file in the folder of unnamed files."""
         folder = self.root / IN_THE_MAKING
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         pending = LocalPending(self, folder / uuid.uuid4().hex)
         try:
             yield pending
@@ -105,34 +110,30 @@ class LocalStore:
     def replace(self, path: str, data: bytes) -> None:
         """Put ``data`` in the place of ``path`` in one rename."""
         target = self.path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.root / IN_THE_MAKING / uuid.uuid4().hex
-        draft.parent.mkdir(parents=True, exist_ok=True)
-        with open(draft, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(target)
-        _sync_folder(target.parent)
+        _make(target.parent)
+        with self.create() as pending:
+            pending.write(data)
+            pending.finished().replace(target)
+        _sync(target.parent)
 
     def link_if_absent(self, source: Path, path: str) -> bool:
         """A hard link fails where a name is taken, which a rename would not; the old name goes after it."""
         target = self.path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make(target.parent)
         try:
             os.link(source, target)
         except FileExistsError:
             source.unlink(missing_ok=True)
             return False
         source.unlink()
-        _sync_folder(target.parent)
+        _sync(target.parent)
         return True
 
     def files(self, folder: str) -> Iterator[FileInfo]:
-        """All files below a folder, in the order of their paths."""
+        """All files below a folder, in the order of their paths; raises ``OSError`` where one cannot be looked into."""
         start = self.path(folder) if folder else self.root
         found: list[FileInfo] = []
-        for parent, names, files in os.walk(start):
+        for parent, names, files in os.walk(start, onerror=_unless_gone):
             if Path(parent) == self.root and IN_THE_MAKING in names:
                 names.remove(IN_THE_MAKING)
             for name in files:
@@ -154,7 +155,21 @@ class LocalStore:
             target.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def _make(folder: Path) -> None:
+    """See that a folder is there; a new one, and new ones above it, outlive a power cut."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def _unless_gone(error: OSError) -> None:
+    """A folder may vanish while it is listed; without one that is there the listing would be short."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
+
+
+def _sync(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

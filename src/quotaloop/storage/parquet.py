@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from quotaloop.storage.store import Store
+from quotaloop.storage.store import Store, read_files
 
 
 def read_table(
@@ -20,6 +20,13 @@ def read_table(
     interpreter ends aborts the process.
     """
     return pq.read_table(pa.BufferReader(store.read(path)), columns=columns, schema=schema)
+
+
+def read_tables(
+    store: Store, paths: Sequence[str], *, columns: Sequence[str] | None = None, schema: pa.Schema | None = None
+) -> list[pa.Table]:
+    """All rows of each of these files, fetched together; raises ``FileNotFoundError``."""
+    return [pq.read_table(pa.BufferReader(data), columns=columns, schema=schema) for data in read_files(store, paths)]
 
 
 def relation(paths: Iterable[str], *, filename: bool = False) -> str:

@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 
 _CONNECT_S = 5.0
 _LEAST_S = 1.0  # to wait for an answer, however impatient
+_TURNS = 3  # patience lasts for so many servers that hang
 _LONGEST_PAUSE_S = 2.0
 _CONNECTIONS = 16  # kept open to one NameNode; a DataNode closes its own after each answer
 # What a NameNode or DataNode says when it, or another that it needs, is not up yet or no longer.
@@ -70,7 +71,10 @@ class WebHdfs:
     def __init__(self, addresses: str, user: str, patience_ms: int) -> None:
         self.user = user
         self.patience_s = patience_ms / 1000
-        self.timeouts = (min(_CONNECT_S, max(self.patience_s, _LEAST_S)), max(self.patience_s, _LEAST_S))
+        # To connect, and for the next bytes to come: where they do not, another server is asked.
+        self.timeouts = (min(_CONNECT_S, self._wait_s()), self._wait_s(_TURNS))
+        # Of a stream that nobody can take up again.
+        self.only_timeouts = (self.timeouts[0], self._wait_s())
         session = requests.Session()
         session.trust_env = False  # a cluster is not behind a proxy, and its password is in no .netrc
         for scheme in ("http://", "https://"):
@@ -79,15 +83,18 @@ class WebHdfs:
         self._clients = [Client(url, user=user, timeout=self.timeouts, session=session) for url in urls]
         self._active = 0
 
-    def call(self, operation: str, path: str, **parameters: Any) -> Any:
-        """The answer of a NameNode to an operation, None if it is empty; tried again for as long as patience lasts.
+    def call(self, operation: str, path: str, *names: str, **parameters: Any) -> Any:
+        """What a NameNode's answer to an operation holds under ``names``, one within the other; None if it is empty.
 
-        Raises ``RemoteError`` and ``ServiceUnreachable``.
+        Tried again for as long as patience lasts. Raises ``RemoteError`` and ``ServiceUnreachable``.
         """
 
         def attempt(client: Client, _: set[str]) -> Any:
             answer = getattr(client, f"_{operation}")(path, **parameters)
-            return answer.json() if answer.content else None
+            found: Any = answer.json() if answer.content or names else None
+            for name in names:
+                found = found[name]
+            return found
 
         return self.patiently(f"{operation} {path}", attempt)
 
@@ -118,6 +125,9 @@ class WebHdfs:
             time.sleep(pause)
         raise AssertionError
 
+    def _wait_s(self, turns: int = 1) -> float:
+        return max(self.patience_s / turns, _LEAST_S)
+
 
 def keeping_away(failed: set[str]) -> dict[str, str]:
     """The parameter that asks a NameNode for other DataNodes than these."""
@@ -131,6 +141,8 @@ def translated(address: str, doing: str, *, datanode: bool = False) -> Iterator[
         yield
     except HdfsError as error:
         raise _refused(_server(urlsplit(address)), doing, error) from error
+    except (KeyError, TypeError, requests.JSONDecodeError) as error:  # by the library or by us, reading an answer
+        raise _foreign(_server(urlsplit(address)), doing) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
         asked = urlsplit(getattr(getattr(error, "request", None), "url", None) or address)
         redirected = datanode or asked.netloc != urlsplit(address).netloc
@@ -157,10 +169,14 @@ def _refused(address: str, doing: str, error: HdfsError) -> Exception:
     if kind in _PASSING or any(words in said for words in _PASSING_WORDS):
         return Unavailable(f"HDFS at {address} cannot do it now ({doing}): {said}", answered=True, datanode=None)
     if not kind and not said.startswith("Authentication"):  # a page of a web server, not an answer of HDFS
-        advice = "is setting webhdfs the address of the NameNode's web server?"
-        return Unavailable(f"{address} does not answer as HDFS ({doing}); {advice}", answered=False, datanode=None)
+        return _foreign(address, doing)
     advice = "; see setting hdfs_user" if kind == "AccessControlException" else ""
     return RemoteError(f"HDFS at {address} refused ({doing}): {said}{advice}", kind)
+
+
+def _foreign(address: str, doing: str) -> Unavailable:
+    advice = "is setting webhdfs the address of the NameNode's web server?"
+    return Unavailable(f"{address} does not answer as HDFS ({doing}); {advice}", answered=False, datanode=None)
 
 
 def _cause(error: BaseException) -> str:

@@ -30,9 +30,17 @@ def hadoop(tmp_path: Path) -> str:
 
 def test_memory_is_that_of_a_task_and_reducers_grow_with_the_lines(hadoop: str) -> None:
     found = told(Settings(hadoop_bin=hadoop, task_memory="3GB"), lines=5_500_000)
-    assert found["mapreduce.map.memory.mb"] == found["mapreduce.reduce.memory.mb"] == "3072"
+    assert found["mapreduce.map.memory.mb"] == found["mapreduce.reduce.memory.mb"] == str(3072 + 256)
+    assert found["mapreduce.map.java.opts"].split()[0] == found["mapreduce.reduce.java.opts"].split()[0] == "-Xmx256m"
     assert found["mapreduce.job.reduces"] == "5"
     assert told(Settings(hadoop_bin=hadoop))["mapreduce.job.reduces"] == "1"
+
+
+def test_a_resource_manager_that_is_away_is_waited_for_as_long_as_the_patience_says(hadoop: str) -> None:
+    found = told(Settings(hadoop_bin=hadoop, patience=7_000))
+    prefix = "yarn.resourcemanager.connect."
+    assert (found[f"{prefix}max-wait.ms"], found[f"{prefix}retry-interval.ms"]) == ("7000", "3500")
+    assert told(Settings(hadoop_bin=hadoop, patience=0))[f"{prefix}retry-interval.ms"] == "1"  # 0 would divide by it
 
 
 def test_python_is_that_of_here_another_or_one_that_travels(hadoop: str) -> None:

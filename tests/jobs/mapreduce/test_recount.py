@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from jobs.mapreduce.mr_recount import MRRecount
 from jobs.mapreduce.recount import Recount, recount
 from jobs.mapreduce.schemas import GRAINS, SCHEMAS
 from quotaloop.errors import InputUnreadable, QuotaloopError, UsageError
@@ -62,7 +64,7 @@ def test_the_worked_example_is_counted_to_the_unit_by_code_out_of_the_zip(
     assert sum(row["duplicate"] for row in outcomes) == ledger["duplicate"]
     assert [dict(row["reasons"]) for row in lines] == [{}, {"truncated": 1}]
     assert example.counters["recount"]["tasks with shipped code"] == 2
-    assert example.counters["lines"] == {"example/0/0-7": 7, "example/0/7-13": 6}
+    assert (example.counters["recount"]["raw files"], example.counters["recount"]["lines read"]) == (2, 13)
     for name, schema in SCHEMAS.items():
         assert example[name].schema == schema
 
@@ -128,6 +130,32 @@ def test_a_file_named_twice_is_refused(workshop: Any) -> None:
     path = workshop.land(workshop.event("e", 0))
     with pytest.raises(QuotaloopError, match="file twice"):
         recount([path, path], workshop.plan([0]), runner="inline")
+
+
+def test_a_file_that_is_read_twice_or_not_at_all_is_noticed(workshop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    workshop.land(workshop.event("e", 0))
+    workshop.land(workshop.event("f", 0), start=1)
+    read = MRRecount.divide
+    for times, said in ((2, "twice: 3 read, 3 arrived of 2"), (0, "lost a file .*: t/0/1-2")):
+
+        def divide(job: MRRecount, path: str, uri: str, times: int = times) -> Iterator[Any]:
+            for _ in range(times if "0001-" in uri else 1):
+                yield from read(job, path, uri)
+
+        monkeypatch.setattr(MRRecount, "divide", divide)
+        with pytest.raises(QuotaloopError, match=said):
+            workshop.count()
+
+
+def test_counters_are_few_and_short_however_many_files_there_are_and_whatever_their_names(workshop: Any) -> None:
+    """Hadoop has 120 of them for a job, and cuts their names after 64 characters."""
+    for number in range(130):
+        workshop.land(workshop.event(f"e{number}", 0), topic="t" * 240, start=number)
+    found = workshop.count()
+    assert found["lines"].num_rows == 130
+    names = [name for group in found.counters.values() for name in group]
+    assert len(names) < 10
+    assert max(map(len, names)) <= 64
 
 
 def test_files_that_are_missing_or_not_raw_are_named(workshop: Any, tmp_path: Path) -> None:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from pathlib import Path
-
-import pytest
 
 from quotaloop.raw.kafka.claims import chain, claim
 from quotaloop.raw.ranges import Range, check_tiling
 from quotaloop.storage.local import LocalStore
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path)
-
-
 def ranges(*ends: int, start: int = 0, partition: int = 0) -> list[Range]:
     starts = [start, *ends[:-1]]
     return [Range("t", partition, first, last) for first, last in zip(starts, ends, strict=False)]
+
+
+def source(store: LocalStore, start: int) -> str:
+    found: str = json.loads(store.read(Range("t", 0, start, start).claim_path))["source"]
+    return found
 
 
 def take(store: LocalStore, *ends: int, start: int = 0) -> list[tuple[int, int]]:
@@ -48,6 +46,23 @@ def test_a_writer_that_slept_does_not_claim_into_what_was_claimed_meanwhile(stor
     assert next(sleeper) == Range("t", 0, 0, 10)
     take(store, 10, 45)
     assert [(item.start, item.end) for item in sleeper] == [(10, 45)]
+
+
+def test_the_last_claim_may_end_before_what_was_wanted_where_another_made_it(store: LocalStore) -> None:
+    take(store, 10, 15)
+    assert take(store, 10, 30) == [(0, 10), (10, 15)]
+    assert chain(store, "t").ends == {0: 15}
+
+
+def test_a_claim_of_nothing_but_lost_offsets_says_so(store: LocalStore) -> None:
+    list(claim(store, ranges(10, 20, 30), "kafka", 1, lost_before=20))
+    assert [source(store, start) for start in (0, 10, 20)] == ["lost", "lost", "kafka"]
+
+
+def test_what_is_lost_goes_on_where_another_ended(store: LocalStore) -> None:
+    take(store, 12)
+    list(claim(store, ranges(10, 20, 30), "kafka", 1, lost_before=10))
+    assert [source(store, start) for start in (0, 12, 20)] == ["kafka", "kafka", "kafka"]
 
 
 def test_many_writers_at_once_claim_one_chain(store: LocalStore) -> None:

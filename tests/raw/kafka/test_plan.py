@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quotaloop.raw.kafka.broker import Offsets
-from quotaloop.raw.kafka.plan import Sizes, State, cuts, watermark
+from quotaloop.raw.kafka.plan import Sizes, State, cuts, places, watermark
 from quotaloop.raw.kafka.sample import Sample
 
 NOW = 1_772_409_600_000
@@ -34,6 +36,8 @@ def state(start: int, low: int, stable: int, high: int, *, size: float = 100.0, 
         (state(0, 0, 9, 9, oldest=NOW - QUARTER), [9]),
         (state(0, 0, 9, 9, oldest=NOW - QUARTER + 1), []),
         (state(0, 0, 9, 9, oldest=-1), [9]),  # records without a time are not waited for
+        (state(0, 0, 9, 9, oldest=NOW + 1), [9]),  # nor those whose time is still to come
+        (state(0, 0, 2_500_000, 2_500_000, size=0.0), [833_333, 1_666_666, 2_500_000]),  # whatever a sample says
     ],
 )
 def test_ranges_are_cut_to_their_size_and_the_rest_waits_until_it_is_old(partition: State, ends: list[int]) -> None:
@@ -51,6 +55,19 @@ def test_ranges_follow_one_another_from_what_is_kept_to_what_is_committed(
     assert (found[-1:] == [first + more]) == (more > 0)
 
 
+@given(st.integers(0, 10**9), st.integers(1, 10**9), st.floats(0, 100))
+def test_no_range_has_more_than_a_million_offsets(start: int, more: int, size: float) -> None:
+    found = cuts(state(start, start, start + more, start + more, size=size), Sizes(10**9, QUARTER), NOW - QUARTER)
+    assert all(end - begin <= 1_000_000 for begin, end in pairwise([start, *found]))
+
+
+def test_a_partition_is_looked_at_where_it_begins_and_at_some_places_if_it_is_long() -> None:
+    assert places(7, 8) == [7]
+    assert places(7, 1_006) == [7]
+    assert places(7, 2_007) == [7, 673, 1_340]
+    assert places(1_000, 9_000) == [1_000, 3_000, 5_000, 7_000]
+
+
 def test_everything_has_landed_up_to_the_look_where_no_partition_lags() -> None:
     partitions = [State(0, 5, Offsets(0, 5, 5), None), State(1, 0, Offsets(0, 3, 3), Sample(1.0, NOW - 90_000))]
     assert watermark(partitions, {0: 5, 1: 3}, NOW) == NOW
@@ -66,8 +83,11 @@ def test_an_open_transaction_holds_the_watermark() -> None:
     assert watermark([State(0, 4, Offsets(0, 4, 6), Sample(1.0, NOW - 5))], {0: 4}, NOW) == NOW - 5
 
 
-def test_a_clock_that_is_ahead_does_not_move_the_watermark_beyond_the_look() -> None:
-    assert watermark([State(0, 4, Offsets(0, 6, 6), Sample(1.0, NOW + 5))], {0: 4}, NOW) == NOW
+def test_records_whose_time_is_still_to_come_give_no_watermark_until_they_have_landed() -> None:
+    partitions = [State(0, 4, Offsets(0, 6, 6), Sample(1.0, NOW + 1))]
+    assert watermark(partitions, {0: 4}, NOW) is None
+    assert watermark(partitions, {0: 4}, NOW + 1) == NOW + 1
+    assert watermark(partitions, {0: 6}, NOW) == NOW
 
 
 def test_records_without_a_time_give_no_watermark() -> None:

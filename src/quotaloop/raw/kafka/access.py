@@ -9,6 +9,10 @@ from quotaloop.errors import UsageError
 from quotaloop.settings import Settings
 
 
+class NoBroker(UsageError):
+    """The settings name no broker."""
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """What a client needs to know; it travels to the tasks that land ranges. The password is in no ``repr``."""
@@ -50,6 +54,8 @@ class Access:
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 10,  # what is asked for is there; only ends are waited for
+            "queued.min.messages": 2_000,  # few, so that they are still in a cache when they are encoded
+            "fetch.queue.backoff.ms": 1,
             "isolation.level": "read_committed",
         }
 
@@ -57,7 +63,7 @@ class Access:
 def access(settings: Settings) -> Access:
     """Access by the settings; raises ``UsageError`` where they do not say enough."""
     if not settings.kafka_brokers:
-        raise UsageError("no broker is known: set QUOTALOOP_KAFKA_BROKERS to host:port, or kafka_brokers in the file")
+        raise NoBroker("no broker is known: set QUOTALOOP_KAFKA_BROKERS to host:port, or kafka_brokers in the file")
     if settings.kafka_security.startswith("sasl") and not settings.kafka_username:
         raise UsageError(f"kafka_security is {settings.kafka_security}: set QUOTALOOP_KAFKA_USERNAME and a password")
     return Access(

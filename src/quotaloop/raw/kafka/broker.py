@@ -7,11 +7,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import IsolationLevel, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from quotaloop.raw.kafka.access import Access
-from quotaloop.raw.kafka.problems import reason, unreachable
+from quotaloop.raw.kafka.problems import translated, unreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,15 @@ class Offsets:
 
 
 class Broker:
-    """Questions to the brokers of one cluster. Raises ``ServiceUnreachable`` where they do not answer in time."""
+    """Questions to the brokers of one cluster.
+
+    Raises ``UsageError`` for settings that cannot be, and ``ServiceUnreachable`` where they do not answer in time.
+    """
 
     def __init__(self, access: Access) -> None:
         self.access = access
-        self._admin = AdminClient(access.client())
+        with translated(access):
+            self._admin = AdminClient(access.client())
 
     def topic(self, name: str) -> Topic:
         """The topic of that name; raises ``UsageError`` if there is none."""
@@ -72,8 +76,7 @@ class Broker:
 
     def _answer(self, future: Future[Any], topic: str = "") -> Any:
         try:
-            return future.result(timeout=self.access.patience_s + 5)
-        except KafkaException as error:
-            raise reason(self.access, error.args[0], topic) from error
+            with translated(self.access, topic):
+                return future.result(timeout=self.access.patience_s + 5)
         except TimeoutError as error:
             raise unreachable(self.access, "no answer in time") from error

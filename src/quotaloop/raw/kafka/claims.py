@@ -46,10 +46,12 @@ def chain(store: Store, topic: str) -> Chain:
     return found
 
 
-def claim(store: Store, wanted: Sequence[Range], source: str, now_ms: int) -> Iterator[Range]:
+def claim(store: Store, wanted: Sequence[Range], source: str, now_ms: int, *, lost_before: int = 0) -> Iterator[Range]:
     """Claim ranges of one partition that follow one another; where somebody else was first, follow theirs.
 
-    Gives the ranges that are claimed now, up to where the last of the wanted ones ends or beyond.
+    Gives the ranges that are claimed now, one after the other. The last may end beyond the last of the wanted ones, or
+    before its end, where somebody else claimed it shorter. The source of a claim that ends at ``lost_before`` or before
+    it is ``lost``.
     """
     if not wanted:
         return
@@ -58,7 +60,8 @@ def claim(store: Store, wanted: Sequence[Range], source: str, now_ms: int) -> It
         if start >= item.end:
             continue
         range_ = Range(item.topic, item.partition, start, item.end)
-        document = {"end": range_.end, "source": source, "time_ms": now_ms}
+        why = "lost" if range_.end <= lost_before else source
+        document = {"end": range_.end, "source": why, "time_ms": now_ms}
         if not store.write_if_absent(range_.claim_path, (json.dumps(document, sort_keys=True) + "\n").encode()):
             end = json.loads(store.read(range_.claim_path))["end"]
             range_ = Range(item.topic, item.partition, start, end)

@@ -2,41 +2,52 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from quotaloop import faults
 from quotaloop.errors import CheckRefused
 from quotaloop.raw.compression import compressor
 from quotaloop.raw.kafka.access import Access
 from quotaloop.raw.kafka.broker import Broker, Topic
-from quotaloop.raw.kafka.problems import PASSING, reason, unreachable
+from quotaloop.raw.kafka.consumer import consumer
+from quotaloop.raw.kafka.problems import passes, reason, unreachable
+from quotaloop.raw.kafka.sample import samples
+from quotaloop.raw.lost import Lost, note
 from quotaloop.raw.ranges import Range
 from quotaloop.raw.record import encode_batch
 from quotaloop.storage.store import Store
 
-_BATCH = 2_000
+_BATCH = 500  # what is encoded at once stays in the cache of a core
 _POLL_S = 0.05
+_ERROR, _OFFSET, _TIMESTAMP, _VALUE = map(methodcaller, ("error", "offset", "timestamp", "value"))
 
 Progress = Callable[[int], None]  # called with offsets that are through
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A topic to copy from. ``accept_lost``: land what is left of a range whose first offsets were deleted."""
+    """A topic to copy from at ``now_ms`` (epoch ms).
+
+    ``accept_lost``: land what is left of a range whose first offsets were deleted.
+    """
 
     access: Access
     topic: Topic
     accept_lost: bool = False
+    now_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """A range that has landed: its lines, their payload in bytes, and how many of its offsets were lost."""
+    """A range that has landed: lines and bytes that were copied, and how many offsets were lost.
+
+    All are 0 of one that somebody else had landed.
+    """
 
     range: Range
     lines: int
@@ -47,12 +58,37 @@ class Copied:
 def copy(store: Store, source: Source, item: Range, progress: Progress = lambda _: None) -> Copied:
     """Land exactly this range; if it is there already it stays as it is.
 
-    Raises ``CheckRefused`` where its offsets were deleted or the topic was made again meanwhile, and
+    Raises ``CheckRefused`` where its offsets were deleted or the topic was made again before anybody landed it, and
     ``ServiceUnreachable``.
     """
+    if store.exists(item.path):
+        progress(item.end - item.start)
+        return Copied(item, 0, 0)
+    try:
+        return _copied(store, source, item, progress)
+    except CheckRefused:
+        if not store.exists(item.path):
+            raise
+        return Copied(item, 0, 0)
+
+
+def lost(ranges: Sequence[Range]) -> CheckRefused:
+    """What is said where offsets are gone; ranges of one topic."""
+    gone = ", ".join(f"{item.start} to {item.end} of {item.topic}/{item.partition}" for item in ranges)
+    return CheckRefused(
+        f"lost: offsets {gone} were deleted before they could be landed; to go on without them: "
+        f"quotaloop land kafka --topic {ranges[0].topic.partition('@')[0]} --accept-lost"
+    )
+
+
+def _copied(store: Store, source: Source, item: Range, progress: Progress) -> Copied:
     lines = size = 0
     broker = Broker(source.access)
-    first = _first_kept(source, broker, item)
+    low = broker.low(source.topic, item.partition)
+    first = max(item.start, min(low, item.end))
+    gone = Range(item.topic, item.partition, item.start, first)
+    if first > item.start and not source.accept_lost:
+        raise lost([gone])
     with store.create() as pending:
         gzip = compressor()
         for batch in _batches(source, item, first, progress):
@@ -64,27 +100,16 @@ def copy(store: Store, source: Source, item: Range, progress: Progress = lambda 
         faults.reached("kafka:copied")
         _still_the_same(source, broker)
         if first > item.start:
-            note = {"start": item.start, "end": first, "reason": "lost"}
-            store.write_if_absent(item.lost_path, (json.dumps(note, sort_keys=True) + "\n").encode())
+            note(store, Lost(gone, "lost", source.now_ms, _next_ms(source, item.partition, low)))
         pending.commit(item.path)
     faults.reached("kafka:range")
     return Copied(item, lines, size, first - item.start)
 
 
-def lost(item: Range) -> CheckRefused:
-    """What is said where offsets are gone."""
-    return CheckRefused(
-        f"lost: offsets {item.start} to {item.end} of {item.topic}/{item.partition} were deleted before they could be "
-        f"landed; to go on without them: quotaloop land kafka --topic {item.topic.partition('@')[0]} --accept-lost"
-    )
-
-
-def _first_kept(source: Source, broker: Broker, item: Range) -> int:
-    """The first offset of the range that the broker still has, or its end."""
-    low = broker.low(source.topic, item.partition)
-    if low > item.start and not source.accept_lost:
-        raise lost(Range(item.topic, item.partition, item.start, min(low, item.end)))
-    return max(item.start, min(low, item.end))
+def _next_ms(source: Source, partition: int, low: int) -> int | None:
+    """The least Kafka time among the first records that are kept."""
+    found = samples(source.access, source.topic.name, {partition: [low]}).get(partition)
+    return found.oldest_ms if found is not None and found.oldest_ms >= 0 else None
 
 
 def _batches(
@@ -93,33 +118,30 @@ def _batches(
     """Offsets, Kafka times and values of the range's records. Offsets need not follow one another."""
     if first >= item.end:
         return
-    consumer = Consumer(source.access.consumer())
-    try:
-        consumer.assign([TopicPartition(source.topic.name, item.partition, first)])
+    with consumer(source.access) as reader:
+        reader.assign([TopicPartition(source.topic.name, item.partition, first)])
         heard, done = time.monotonic(), first
         while done < item.end:
-            messages = consumer.consume(_BATCH, timeout=_POLL_S)
-            if messages:
-                heard = time.monotonic()
+            kept, reached = _of_range(source, item, reader.consume(_BATCH, timeout=_POLL_S))
+            if kept:
+                times = [time_ms for _, time_ms in map(_TIMESTAMP, kept)]
+                yield list(map(_OFFSET, kept)), times, list(map(_VALUE, kept))
+            if reached > done:
+                progress(min(reached, item.end) - done)
+                heard, done = time.monotonic(), reached
             elif time.monotonic() - heard > source.access.patience_s:
                 raise unreachable(source.access, f"nothing came of {item} in {source.access.patience_s:.0f} s")
-            kept, reached = _of_range(source, item, messages)
-            if kept:
-                times = [kind_and_time[1] for kind_and_time in map(Message.timestamp, kept)]
-                yield [message.offset() or 0 for message in kept], times, [message.value() for message in kept]
-            progress(min(max(reached, done), item.end) - done)
-            done = max(reached, done)
-    finally:
-        consumer.close()
 
 
 def _of_range(source: Source, item: Range, messages: list[Message]) -> tuple[list[Message], int]:
     """Messages that belong to the range, and the offset that was reached with all of them."""
+    errors = list(map(_ERROR, messages))
+    if messages and all(error is None for error in errors) and _OFFSET(messages[-1]) < item.end:
+        return messages, _OFFSET(messages[-1]) + 1
     kept: list[Message] = []
     reached = 0
-    for message in messages:
-        error = message.error()
-        offset = message.offset() or 0
+    for message, error in zip(messages, errors, strict=True):
+        offset = _OFFSET(message)
         if error is None:
             reached = offset + 1
             if offset < item.end:
@@ -127,8 +149,8 @@ def _of_range(source: Source, item: Range, messages: list[Message]) -> tuple[lis
         elif error.code() == KafkaError._PARTITION_EOF:
             reached = offset
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            raise lost(item)
-        elif not error.retriable() and error.code() not in PASSING:
+            raise lost([item])
+        elif not passes(error):
             raise reason(source.access, error, source.topic.name)
     return kept, reached
 

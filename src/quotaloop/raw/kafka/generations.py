@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from quotaloop.errors import CheckRefused, UsageError
+from quotaloop.raw import topics
 from quotaloop.raw.kafka.broker import Topic
+from quotaloop.raw.kafka.claims import chain
+from quotaloop.raw.lost import give_up
 from quotaloop.raw.topics import successor
 from quotaloop.storage.store import Store
 
@@ -48,9 +50,7 @@ def declare(store: Store, name: str, topic: Topic, lows: Mapping[int, int]) -> d
         "derived": [],
         "begins": {str(number): first for number, first in sorted(lows.items())},
     }
-    path = f"raw/{name}/_topic.json"
-    store.write_if_absent(path, (json.dumps(document, sort_keys=True) + "\n").encode())
-    there = json.loads(store.read(path))
+    there = topics.write(store, name, document)
     _check_kind(name, there)
     if there["topic_id"] != topic.topic_id:
         raise CheckRefused(f"topic_recreated: {name} was landed from another topic meanwhile; land it again")
@@ -63,24 +63,36 @@ def next_name(store: Store, topic: str) -> str:
     return name if there is None else successor(name)
 
 
+def complete_older(store: Store, topic: str, name: str, now_ms: int) -> list[str]:
+    """Land what generations before ``name`` owe without lines, for it cannot come any more; a line for each range."""
+    said, older = [], topic
+    while older != name:
+        for item in chain(store, older).owed:
+            give_up(store, item, "recreated", now_ms)
+            said.append(f"{item.end - item.start} offsets of {item} were lost")
+        older = successor(older)
+    return said
+
+
+def newest(store: Store, topic: str) -> str | None:
+    """The name that a topic's records land under now, None if it never landed; raises ``UsageError`` if it is files."""
+    name, there = _newest(store, topic)
+    if there is None:
+        return None
+    _check_kind(name, there)
+    return name
+
+
 def _check_kind(name: str, there: Mapping[str, Any]) -> None:
     if there["source"] != SOURCE:
         raise UsageError(f"topic {name} holds {there['source']}, not {SOURCE}; choose another --topic")
 
 
 def _newest(store: Store, topic: str) -> tuple[str, dict[str, Any] | None]:
-    name, there = topic, _read(store, topic)
+    name, there = topic, topics.read(store, topic)
     while there is not None:
-        later = _read(store, successor(name))
+        later = topics.read(store, successor(name))
         if later is None:
             break
         name, there = successor(name), later
     return name, there
-
-
-def _read(store: Store, name: str) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = json.loads(store.read(f"raw/{name}/_topic.json"))
-    except FileNotFoundError:
-        return None
-    return found
