@@ -129,7 +129,7 @@ SETTINGS: dict[str, str] = {
     "closed_grace": "how long after its end an hour of a Kafka topic stays open; files close theirs when they land",
     "max_bad_share": "share of a raw file's lines in quarantine beyond which nothing is released",
     "max_groups": "rows that one hour of one table may have",
-    "range_bytes": "payload of one raw file, bytes before compression",
+    "range_bytes": "lines of one raw file, bytes before compression",
     "land_after": "records of a topic that do not fill a range wait until they are so old; `land kafka` does not wait",
     "land_on": "`process` or `spark`: where ranges are copied from Kafka",
     "kafka_topics": "topics that `run` lands, with commas between them",
@@ -174,7 +174,7 @@ SETTINGS: dict[str, str] = {
     "hadoop_bin": "the `hadoop` command; unless given, that of `HADOOP_HOME` or on the `PATH`",
     "hadoop_streaming_jar": "the jar of Hadoop streaming; unless given, mrjob looks for it",
     "task_python": "Python on the nodes, `shipped`: the packages travel too; unless given, the path it has here",
-    "task_memory": "what DuckDB may take in each task before it spills to disk; on YARN, what a container is asked for",
+    "task_memory": "what DuckDB may take in each task before it spills to disk; on YARN, a container is asked for 256 MB more",
     "lease": "how long a run that died elsewhere keeps others waiting; 0: runs do not look at one another",
     "patience": "how long Kafka, HDFS and YARN are waited for",
 }

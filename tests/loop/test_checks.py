@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 import pytest
 
 from jobs import stages
+from jobs.work import Work
 from tests.loop.stores import DAY, EXAMPLE, HOUR, Event, Loop, event
 
 Tables = dict[str, pa.Table]
@@ -111,6 +113,13 @@ PLANTED = {
         f"outcomes[{_KEY}, topic=busy, partition=0, start_offset=0].duplicate: Spark has 0, MapReduce 1",
     ),
 }
+
+
+def test_what_is_built_already_is_released_without_spark(pending: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Work] = []
+    monkeypatch.setattr(Work, "spark", lambda work: opened.append(work) or nullcontext())
+    assert pending.run().released
+    assert not opened
 
 
 @pytest.mark.parametrize(("table", "into", "message"), PLANTED.values(), ids=PLANTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 
 import pytest
@@ -13,6 +14,7 @@ from quotaloop.raw.kafka.access import Access
 from quotaloop.raw.kafka.broker import Topic
 from quotaloop.raw.kafka.copy import Copied, Source, copy
 from quotaloop.raw.ranges import Range, landed
+from quotaloop.raw.record import decode
 from quotaloop.storage.local import LocalStore
 from tests.raw.kafka.memory import NOW, Memory, problem, produce
 
@@ -31,6 +33,15 @@ def test_a_range_that_has_landed_is_not_asked_for(store: LocalStore, memory: Mem
     advanced: list[int] = []
     assert copy(store, source(), ITEM, advanced.append) == Copied(ITEM, 0, 0)
     assert (advanced, memory.looks) == ([10], 0)
+
+
+def test_a_range_ends_where_it_ends_though_there_is_more(store: LocalStore, memory: Memory) -> None:
+    (kept,) = memory.make("t").values()
+    produce(kept, *[b"%d" % number for number in range(2_000)])
+    item = Range("t", 0, 2, 5)
+    assert copy(store, source(), item).lines == 3
+    lines = gzip.decompress(store.read(item.path)).splitlines()
+    assert [(decode(line).offset, decode(line).value) for line in lines] == [(2, b"2"), (3, b"3"), (4, b"4")]
 
 
 def test_a_range_that_lands_elsewhere_and_is_deleted_meanwhile_is_not_refused(
