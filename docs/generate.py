@@ -174,7 +174,7 @@ SETTINGS: dict[str, str] = {
     "hadoop_bin": "the `hadoop` command; unless given, that of `HADOOP_HOME` or on the `PATH`",
     "hadoop_streaming_jar": "the jar of Hadoop streaming; unless given, mrjob looks for it",
     "task_python": "Python on the nodes, `shipped`: the packages travel too; unless given, the path it has here",
-    "task_memory": "what DuckDB may take in each task before it spills to disk; on YARN, a container is asked for 256 MB more",
+    "task_memory": "what DuckDB may take in each task before it spills; on YARN, a container is asked for 256 MB more",
     "lease": "how long a run that died elsewhere keeps others waiting; 0: runs do not look at one another",
     "patience": "how long Kafka, HDFS and YARN are waited for",
 }

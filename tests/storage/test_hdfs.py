@@ -183,7 +183,7 @@ def test_a_reader_whose_datanode_stays_away_gets_an_error_and_not_a_short_file(
         servers.kill("datanode")
         with pytest.raises(ServiceUnreachable, match=r"\A[^\n]*(DataNode|cannot do it now)[^\n]*\Z"):
             file.read()
-    for read in (lambda: impatient.read("large"), lambda: impatient.on_disk("large").__enter__()):
+    for read in (lambda: impatient.read("large"), lambda: impatient.all_on_disk(["large"]).__enter__()):
         with pytest.raises(ServiceUnreachable):
             read()
 

@@ -72,7 +72,7 @@ def test_files_of_any_size_are_written_piece_by_piece_and_read_in_any_way(store:
         file.seek(size // 2)
         assert file.read() == data[size // 2 :]
         assert file.seek(0, os.SEEK_END) == file.tell() == size
-    with store.on_disk("file") as path:
+    with store.all_on_disk(["file"]) as (path,):
         assert path.read_bytes() == data
 
 
@@ -96,7 +96,7 @@ def test_names_may_hold_what_has_a_meaning_elsewhere(store: Store) -> None:
     for path in paths:
         assert store.read(path) == path.encode()
         assert store.exists(path)
-        with store.on_disk(path) as copy:
+        with store.all_on_disk([path]) as (copy,):
             assert copy.read_bytes() == path.encode()
         store.replace(path, b"new")
         assert [info.size for info in store.files("") if info.path == path] == [3]
@@ -106,7 +106,7 @@ def test_names_may_hold_what_has_a_meaning_elsewhere(store: Store) -> None:
 
 def test_a_copy_on_disk_is_gone_when_nobody_needs_it(store: Store) -> None:
     store.write_if_absent("a", b"1")
-    with store.on_disk("a") as path:
+    with store.all_on_disk(["a"]) as (path,):
         assert path.exists()
     assert path.exists() == isinstance(store, LocalStore)
 
@@ -128,9 +128,9 @@ def test_what_is_not_there_is_said_to_be_missing(store: Store) -> None:
 
 def test_a_file_is_on_disk_for_programs_that_open_paths(store: Store) -> None:
     store.write_if_absent("a/b", b"bytes")
-    with store.on_disk("a/b") as path:
+    with store.all_on_disk(["a/b"]) as (path,):
         assert path.read_bytes() == b"bytes"
-    with pytest.raises(FileNotFoundError), store.on_disk("a/c"):
+    with pytest.raises(FileNotFoundError), store.all_on_disk(["a/c"]):
         pass
     paths = [f"many/{number}" for number in range(20)]
     for path in paths:
@@ -258,7 +258,7 @@ def test_paths_out_of_the_store_are_refused_by_every_verb(store: Store, path: st
         lambda: list(store.files(path)),
         lambda: store.delete(path),
         lambda: store.uri(path),
-        lambda: store.on_disk(path).__enter__(),
+        lambda: store.all_on_disk([path]).__enter__(),
         lambda: store.all_on_disk([path]).__enter__(),
     ]
     for verb in verbs:

@@ -148,12 +148,6 @@ class HdfsStore:
             return downloaded(self.web, self.path(path))
 
     @contextmanager
-    def on_disk(self, path: str) -> Iterator[Path]:
-        """A copy among the temporary files of this machine."""
-        with self.all_on_disk([path]) as (copy,):
-            yield copy
-
-    @contextmanager
     def all_on_disk(self, paths: Sequence[str]) -> Iterator[list[Path]]:
         """Copies in a temporary folder of this machine, a few fetched at a time."""
         with tempfile.TemporaryDirectory(prefix="quotaloop-") as folder:

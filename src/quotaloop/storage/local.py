@@ -76,12 +76,6 @@ class LocalStore:
         return self.path(path).read_bytes()
 
     @contextmanager
-    def on_disk(self, path: str) -> Iterator[Path]:
-        """The file where it lies."""
-        with self.all_on_disk([path]) as (file,):
-            yield file
-
-    @contextmanager
     def all_on_disk(self, paths: Sequence[str]) -> Iterator[list[Path]]:
         """The files where they lie."""
         files = [self.path(path) for path in paths]

@@ -49,11 +49,8 @@ class Store(Protocol):
     def read(self, path: str) -> bytes:
         """The whole file; raises ``FileNotFoundError``."""
 
-    def on_disk(self, path: str) -> AbstractContextManager[Path]:
-        """The file on a disk of this machine, as long as the context lasts; raises ``FileNotFoundError``."""
-
     def all_on_disk(self, paths: Sequence[str]) -> AbstractContextManager[list[Path]]:
-        """The same of many files, in the order of ``paths``."""
+        """The files on a disk of this machine, in this order, as long as the context lasts; ``FileNotFoundError``."""
 
     def create(self) -> AbstractContextManager[Pending]:
         """Begin a file; what was not committed when the context ends is gone."""
