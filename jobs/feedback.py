@@ -43,7 +43,7 @@ def fit_hours(work: Work, release: Release) -> Fitness:
         waived=waived,
         stray=stray,
         stamps=[Stamps(*row) for row in rows],
-        lost=_lost(work, days),
+        lost=_lost(work, days, stray),
         late=_late(work, days, stray),
         settings=work.settings,
     )
@@ -65,7 +65,7 @@ def derive(work: Work) -> Derivation:
     if not _recent(work, fit, as_of):
         return _renewed(work, previous, as_of, fit)
     tables = ("demand_minutely", "rate_limit_usage", "events")
-    since = rfc3339(fit.fit[-1] - work.settings.quota_span)[:10]
+    since = rfc3339(max(0, fit.fit[-1] - work.settings.quota_span))[:10]
     with open_views(work.store, release, tables=tables, proven=True, since=since) as connection:
         policy = derive_policy(
             connection,
@@ -122,24 +122,24 @@ def _late(work: Work, days: Mapping[str, Day], stray: frozenset[int]) -> dict[in
     return found
 
 
-def _lost(work: Work, days: Mapping[str, Day]) -> frozenset[int]:
+def _lost(work: Work, days: Mapping[str, Day], stray: frozenset[int]) -> frozenset[int]:
     """Hours (epoch ms) that offsets may be of which never landed.
 
-    Those from the hour that most events of the range before are of, up to the time of the next record, or, where there
-    was none, of the landing.
+    Those from the hour that most events of the range before are of, up to the time of the next records, or, where there
+    were none, of the landing.
     """
-    hours = {hour: rows for day in days.values() for hour, rows in day.outcomes.items()}
+    hours = {hour: rows for day in days.values() for hour, rows in day.outcomes.items() if hour not in stray}
+    ranges: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
+    for hour, rows in hours.items():
+        for topic, partition, start, accepted, *_ in rows:
+            ranges.setdefault((topic, partition), []).append((start, accepted, -hour))
     found: set[int] = set()
     for topic in closing.kafka_topics(work.store):
         for loss in losses(work.store, topic):
-            before = [
-                (start, accepted, -hour)
-                for hour, rows in hours.items()
-                for name, partition, start, accepted, *_ in rows
-                if (name, partition) == (topic, loss.range.partition) and start < loss.range.start
-            ]
+            of_partition = ranges.get((topic, loss.range.partition), [])
+            before = [place for place in of_partition if place[0] < loss.range.start]
             first = -max(before)[2] if before else 0
-            last = loss.found_at_ms if loss.next_ms is None else loss.next_ms
+            last = max(first, loss.found_at_ms if loss.next_ms is None else loss.next_ms)
             found.update(hour for hour in hours if first <= hour <= last)
     return frozenset(found)
 

@@ -14,7 +14,7 @@ from quotaloop.marts import candidate as candidates
 from quotaloop.marts.release import Day, Release, is_pinned, mend_pointer, newest, read_days
 from quotaloop.parsed.unit import Note, missing, parse_note, units
 from quotaloop.progress import Progress, Silence
-from quotaloop.raw import closing
+from quotaloop.raw import closing, topics
 from quotaloop.raw.landing import unfinished
 from quotaloop.raw.ranges import Range, check_tiling, landed
 from quotaloop.settings import Settings
@@ -42,10 +42,15 @@ class Work:
         return store
 
     @cached_property
+    def _declared(self) -> frozenset[str]:
+        """The topics of the raw zone."""
+        return frozenset(topics.declared(self.store))
+
+    @cached_property
     def _landed(self) -> list[Range]:
-        """The listing of the raw zone, after the hours that are closed: what closed them is in it."""
+        """The listing of the raw zone, after that of closed hours: what closed them is in it, and no other topic."""
         _ = self.closed_before
-        return landed(self.store)
+        return [item for item in landed(self.store) if item.topic in self._declared]
 
     @cached_property
     def ranges(self) -> list[Range]:
@@ -92,6 +97,7 @@ class Work:
     @cached_property
     def closed_before(self) -> int | None:
         """Hours before this one (epoch ms) are closed; None if all that landed are."""
+        _ = self._declared  # a topic that came after it may hold hours open
         return closing.closed_before(self.store)
 
     def is_closed(self, hour: int) -> bool:

@@ -10,6 +10,7 @@ from jobs.work import Work
 from quotaloop.errors import QuotaloopError
 from quotaloop.raw.kafka import ending
 from quotaloop.raw.kafka.access import NoBroker, access
+from quotaloop.raw.kafka.broker import Broker
 from quotaloop.raw.kafka.copy import Copied, Source, copy
 from quotaloop.raw.kafka.landing import Copier, Landed, Order, find_topic, land_topic
 from quotaloop.raw.kafka.plan import Sizes
@@ -21,7 +22,8 @@ from quotaloop.storage.store import Store
 def land(work: Work) -> list[Landed]:
     """What the topics of the setting ``kafka_topics`` have beyond what has landed, if it fills ranges or is old.
 
-    All are landed; then the first error is raised, and those after it were noted.
+    All are landed; then the first error is raised, and those after it were noted. Where Kafka does not answer, nothing
+    more is asked. A topic that has ended may be gone.
     """
     names = [name.strip() for name in work.settings.kafka_topics.split(",") if name.strip()]
     landed: list[Landed] = []
@@ -29,8 +31,12 @@ def land(work: Work) -> list[Landed]:
     for name in names:
         try:
             landed.append(land_kafka(work, name, after_ms=work.settings.land_after))
-        except QuotaloopError as error:
+        except (NoAnswer, NoBroker) as error:
             errors.append(error)
+            break
+        except QuotaloopError as error:
+            if not (isinstance(error, NoTopic) and ending.has_ended(work.store, name)):
+                errors.append(error)
     for other in errors[1:]:
         work.progress.note(str(other))
     if errors:
@@ -66,14 +72,15 @@ def land_kafka(
 def end_kafka(work: Work, topic: str, *, accept_lost: bool = False, recreated: bool = False) -> Landed:
     """Land what is left of a topic and record that nothing more comes.
 
-    Where Kafka does not have it any more, or is itself not there, what has landed is all. Raises what ``land_kafka``
-    raises, and ``CheckRefused`` where something is left.
+    Where its cluster does not have it any more, what has landed is all; with ``accept_lost`` also where no such cluster
+    answers. Raises what ``land_kafka`` raises, and ``CheckRefused`` where something is left.
     """
     now_ms = _now_ms()
     try:
         find_topic(access(work.settings), topic)
     except (NoBroker, NoTopic, NoAnswer) as error:
-        return ending.end_without_kafka(work.store, topic, error, now_ms, accept_lost=accept_lost)
+        cluster = Broker(access(work.settings)).cluster() if isinstance(error, NoTopic) else None
+        return ending.end_without_kafka(work.store, topic, error, now_ms, cluster=cluster, accept_lost=accept_lost)
     landed = land_kafka(work, topic, accept_lost=accept_lost, recreated=recreated, now_ms=now_ms)
     ending.end(work.store, landed, now_ms)
     return landed

@@ -16,6 +16,7 @@ from quotaloop.settings import SHIPPED, Settings, megabytes
 _LINES_A_REDUCER = 1_000_000
 _MOST_REDUCERS = 200
 _HEAP_MB = 256  # of a task's Java, which only hands bytes on to Python; Hadoop's default is most of the container
+_SORT_MB = 64  # of that heap, in one piece; a cluster's own setting may be more than the heap has
 _JAVA = f"-Xmx{_HEAP_MB}m -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 
 
@@ -40,6 +41,7 @@ def options(settings: Settings, lines: int, scratch: str) -> list[str]:
                 "mapreduce.reduce.memory.mb": memory,
                 "mapreduce.map.java.opts": _JAVA,
                 "mapreduce.reduce.java.opts": _JAVA,
+                "mapreduce.task.io.sort.mb": _SORT_MB,
                 **waits(settings.patience),
             }
         ),

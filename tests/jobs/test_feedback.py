@@ -90,7 +90,7 @@ def test_an_hour_of_several_days_is_judged_by_its_own_day(made: Handmade) -> Non
 
 
 @pytest.mark.parametrize(
-    ("next_hour", "unfit"), [(2, (1, 2)), (None, (1, 2, 3, 4)), (0, ())], ids=["known", "unknown", "before"]
+    ("next_hour", "unfit"), [(2, (1, 2)), (None, (1, 2, 3, 4)), (0, (1,))], ids=["known", "unknown", "before"]
 )
 def test_hours_that_lost_offsets_may_be_of_are_unfit(
     made: Handmade, next_hour: int | None, unfit: tuple[int, ...]

@@ -76,3 +76,24 @@ def test_ranges_that_land_between_two_looks_are_no_gap(store: LocalStore, monkey
     beside(monkeypatch, "landed", lambda: store.write_if_absent(SECOND.path, b""))
     assert Work(Settings(store=store.url)).ranges == [FIRST]
     assert Work(Settings(store=store.url)).ranges == [FIRST, SECOND, THIRD]
+
+
+def test_a_topic_that_comes_after_the_look_at_closed_hours_is_left_to_the_next_run(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing.end(store, "t", {0: FIRST.end}, 1)
+    look = closing.closed_before
+    other = Range("u", 0, 0, 10)
+
+    def come_and_look(of: LocalStore) -> int | None:
+        found = look(of)
+        topics.declare(store, "u", {"source": "kafka"})
+        store.write_if_absent(other.path, b"")
+        return found
+
+    monkeypatch.setattr(closing, "closed_before", come_and_look)
+    work = Work(Settings(store=store.url))
+    assert (work.ranges, work.closed_before) == ([FIRST], None)
+    monkeypatch.setattr(closing, "closed_before", look)
+    work = Work(Settings(store=store.url))
+    assert (work.ranges, work.closed_before) == ([FIRST, other], 0)

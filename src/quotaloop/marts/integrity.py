@@ -11,6 +11,8 @@ from quotaloop.errors import InputUnreadable
 from quotaloop.marts.release import FileEntry
 from quotaloop.storage.store import Store
 
+_AT_ONCE = 64  # files that are on this machine together
+
 
 @contextmanager
 def copies(store: Store, entries: Iterable[FileEntry]) -> Iterator[dict[str, Path]]:
@@ -34,9 +36,11 @@ def check_copy(path: Path, entry: FileEntry) -> None:
 def check_files(store: Store, entries: Iterable[FileEntry]) -> None:
     """Raise ``InputUnreadable`` if one of these files is gone or has another SHA-256; all of them are read."""
     wanted = list(entries)
-    with copies(store, wanted) as here:
-        for entry in wanted:
-            check_copy(here[entry.path], entry)
+    for start in range(0, len(wanted), _AT_ONCE):
+        some = wanted[start : start + _AT_ONCE]
+        with copies(store, some) as here:
+            for entry in some:
+                check_copy(here[entry.path], entry)
 
 
 def check_sizes(store: Store, entries: Iterable[FileEntry]) -> None:

@@ -40,7 +40,7 @@ def open_views(
     ``tables`` names those that will be read, all unless given; the files of others need not be on this machine, and to
     read their views is an error. Raises ``InputUnreadable`` for a file of the release that is gone or has another size,
     and of ``proven`` tables also for one with another SHA-256; parsed events, which are large, are left to their sizes.
-    With ``since`` the views hold no day before that UTC date.
+    With ``since`` the files of days before that UTC date are left out.
     """
     days = read_days(store, release)
     check_sizes(store, _entries(release, days, None))

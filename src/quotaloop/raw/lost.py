@@ -22,7 +22,7 @@ class Lost:
     """Offsets of a partition that never landed, as a landing found at ``found_at_ms`` (epoch ms).
 
     ``reason``: ``lost`` (deleted before they could be landed), ``recreated`` (the topic was made again) or ``ended``
-    (it was ended without an answer from Kafka). ``next_ms``: the least Kafka time (epoch ms) among the records that the
+    (it was ended without an answer from Kafka). ``next_ms``: the greatest Kafka time (epoch ms) of the records that the
     broker had behind them, None where it had none.
     """
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from quotaloop.storage.store import Store, read_files
+from quotaloop.storage.store import Store
 
 
 def read_table(
@@ -26,7 +26,8 @@ def read_tables(
     store: Store, paths: Sequence[str], *, columns: Sequence[str] | None = None, schema: pa.Schema | None = None
 ) -> list[pa.Table]:
     """All rows of each of these files, fetched together; raises ``FileNotFoundError``."""
-    return [pq.read_table(pa.BufferReader(data), columns=columns, schema=schema) for data in read_files(store, paths)]
+    with store.all_on_disk(paths) as files:
+        return [pq.read_table(pa.BufferReader(file.read_bytes()), columns=columns, schema=schema) for file in files]
 
 
 def relation(paths: Iterable[str], *, filename: bool = False) -> str:

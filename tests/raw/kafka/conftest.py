@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.ingest import land
 from quotaloop.cli import main
 from quotaloop.raw.kafka import consumer, copy, landing
 from quotaloop.storage.local import LocalStore
@@ -29,6 +30,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
     made = Memory()
     monkeypatch.setattr(landing, "Broker", made.broker)
     monkeypatch.setattr(copy, "Broker", made.broker)
+    monkeypatch.setattr(land, "Broker", made.broker)
     monkeypatch.setattr(consumer, "Consumer", made.consumer)
     return made
 

@@ -39,6 +39,7 @@ class Memory:
     topics: dict[str, dict[int, Kept]] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
     before: Callable[[], Iterable[Message]] = tuple
+    cluster: str = "c"
     is_slow: bool = False  # one partition at a time
     looks: int = 0
 
@@ -75,7 +76,10 @@ class _Broker:
         self.memory.looks += 1
         if name not in self.memory.topics:
             raise NoTopic(f"Kafka has no topic {name}; create it")
-        return Topic(name, "c", self.memory.ids[name], tuple(self.memory.topics[name]))
+        return Topic(name, self.cluster(), self.memory.ids[name], tuple(self.memory.topics[name]))
+
+    def cluster(self) -> str:
+        return self.memory.cluster
 
     def offsets(self, topic: Topic) -> dict[int, Offsets]:
         return {number: kept.offsets for number, kept in self.memory.topics[topic.name].items()}

@@ -65,15 +65,26 @@ def test_a_topic_that_kafka_does_not_have_any_more_ends_with_what_has_landed(
 
 
 @pytest.mark.parametrize("brokers", ["127.0.0.1:1", ""], ids=["brokers that are gone", "no brokers"])
-def test_a_topic_ends_without_brokers(
+def test_a_topic_ends_without_brokers_by_another_word_alone(
     store: LocalStore, topic: str, call: Call, monkeypatch: pytest.MonkeyPatch, brokers: str
 ) -> None:
     monkeypatch.setattr(landing, "Broker", broker.Broker)
     monkeypatch.setenv("QUOTALOOP_KAFKA_BROKERS", brokers)
-    assert call("--topic", topic)[0] == (5 if brokers else 2)
-    code, out, _ = call("--topic", topic, "--ended")
+    for words in ((), ("--ended",)):
+        assert call("--topic", topic, *words)[0] == (5 if brokers else 2)
+    assert ended(store) is None
+    code, out, _ = call("--topic", topic, "--ended", "--accept-lost")
     assert (code, out.count("\n")) == (0, 2)
     assert ended(store) == {"0": 3}
+
+
+def test_a_topic_does_not_end_because_another_cluster_does_not_have_it(
+    store: LocalStore, memory: Memory, topic: str, call: Call
+) -> None:
+    memory.cluster = "other"
+    del memory.topics[topic]
+    assert call("--topic", topic, "--ended")[0] == 2
+    assert ended(store) is None
 
 
 def test_a_topic_that_never_landed_has_no_end(store: LocalStore, memory: Memory, call: Call) -> None:

@@ -10,16 +10,18 @@ from typing import Any
 
 import pytest
 
-from jobs.ingest.land import land
+from jobs.ingest.land import end_kafka, land
 from jobs.work import Work
-from quotaloop.errors import CheckRefused, UsageError
+from quotaloop.errors import CheckRefused, ServiceUnreachable, UsageError
 from quotaloop.raw import lost
 from quotaloop.raw.kafka import landing
 from quotaloop.raw.kafka.access import Access
+from quotaloop.raw.kafka.broker import Topic
 from quotaloop.raw.kafka.claims import chain, claim
 from quotaloop.raw.kafka.copy import copy
 from quotaloop.raw.kafka.landing import Landed, Order, find_topic, land_topic
 from quotaloop.raw.kafka.plan import Sizes
+from quotaloop.raw.kafka.problems import unreachable
 from quotaloop.raw.ranges import Range, check_tiling, landed
 from quotaloop.settings import Settings
 from quotaloop.storage.local import LocalStore
@@ -207,3 +209,39 @@ def test_a_name_that_only_the_store_knows_is_a_wrong_call(memory: Memory) -> Non
     with pytest.raises(UsageError, match=r"--topic t$"):
         find_topic(Access("b:1"), "t@2")
     assert memory.looks == 0
+
+
+def test_a_topic_that_has_ended_may_be_gone(tmp_path: Path, memory: Memory) -> None:
+    work = Work(Settings(store=str(tmp_path / "store"), kafka_brokers="b:1", kafka_topics="a,b", land_after=0))
+    for name in "ab":
+        produce(memory.make(name)[0], b"x")
+    land(work)
+    del memory.topics["a"]
+    with pytest.raises(UsageError, match="no topic a"):
+        land(work)
+    end_kafka(work, "a")
+    produce(memory.topics["b"][0], b"y")
+    assert [landed.topic for landed in land(work)] == ["b"]
+
+
+def test_nothing_more_is_asked_of_brokers_that_do_not_answer(
+    tmp_path: Path, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def silent(broker: Any, name: str) -> Topic:
+        asked.append(name)
+        raise unreachable(broker.access, "no answer in time")
+
+    monkeypatch.setattr(type(memory.broker(None)), "topic", silent)
+    with pytest.raises(ServiceUnreachable):
+        land(Work(Settings(store=str(tmp_path / "store"), kafka_brokers="b:1", kafka_topics="a,b")))
+    assert asked == ["a"]
+
+
+def test_it_is_said_where_no_hour_closes(store: LocalStore, memory: Memory) -> None:
+    (kept,) = memory.make("t").values()
+    produce(kept, b"x", at=NOW + 1)
+    kept.stable = 0
+    found = land_once(store)
+    assert (found.watermark_ms, [line.partition(":")[0] for line in found.said]) == (None, ["no hour of t closes"])

@@ -22,27 +22,27 @@ def test_a_record_weighs_what_its_line_does_and_null_is_not_nothing(memory: Memo
     produce(two, b"x" * 60, at=NOW - 5)
     produce(two, b"x" * 20, at=NOW + 5)
     found = samples(ACCESS, "t", {0: [0], 1: [0], 2: [0]})
-    assert found == {0: Sample(40.0, NOW), 1: Sample(80.0, NOW - 5)}
+    assert found == {0: Sample(40.0, NOW, NOW), 1: Sample(80.0, NOW - 5, NOW + 5)}
 
 
 def test_what_is_larger_further_on_counts(memory: Memory) -> None:
     (kept,) = memory.make("t").values()
     produce(kept, *[None] * 30_000)
     produce(kept, *[b"x" * 960] * 10_000, at=NOW - 9)
-    assert samples(ACCESS, "t", {0: places(0, 40_000)}) == {0: Sample(1_000.0, NOW - 9)}
+    assert samples(ACCESS, "t", {0: places(0, 40_000)}) == {0: Sample(1_000.0, NOW - 9, NOW)}
 
 
 def test_offsets_without_a_record_weigh_nothing(memory: Memory) -> None:
     (kept,) = memory.make("t").values()
     kept.records = [None] * 30 + [(NOW, b"x" * 60)] + [None] * 69
-    assert samples(ACCESS, "t", {0: [0]}) == {0: Sample(1.0, NOW)}
+    assert samples(ACCESS, "t", {0: [0]}) == {0: Sample(1.0, NOW, NOW)}
 
 
 def test_an_error_that_passes_is_waited_out(memory: Memory) -> None:
     (kept,) = memory.make("t").values()
     produce(kept, b"x")
     memory.before = lambda: [problem(KafkaError._ALL_BROKERS_DOWN)]
-    assert samples(ACCESS, "t", {0: [0]}) == {0: Sample(41.0, NOW)}
+    assert samples(ACCESS, "t", {0: [0]}) == {0: Sample(41.0, NOW, NOW)}
 
 
 def test_an_error_of_no_partition_is_said_as_what_it_is(memory: Memory) -> None:

@@ -49,12 +49,15 @@ class Broker:
 
     def topic(self, name: str) -> Topic:
         """The topic of that name; raises ``UsageError`` if there is none."""
-        patience = self.access.patience_s
-        cluster = self._answer(self._admin.describe_cluster(request_timeout=patience))
-        described = self._admin.describe_topics(TopicCollection([name]), request_timeout=patience)
+        cluster = self.cluster()
+        described = self._admin.describe_topics(TopicCollection([name]), request_timeout=self.access.patience_s)
         found = self._answer(described[name], name)
         partitions = tuple(sorted(item.id for item in found.partitions))
-        return Topic(name, str(cluster.cluster_id), str(found.topic_id), partitions)
+        return Topic(name, cluster, str(found.topic_id), partitions)
+
+    def cluster(self) -> str:
+        """The id of the cluster."""
+        return str(self._answer(self._admin.describe_cluster(request_timeout=self.access.patience_s)).cluster_id)
 
     def offsets(self, topic: Topic) -> dict[int, Offsets]:
         """The offsets of each partition."""

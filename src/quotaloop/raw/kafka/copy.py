@@ -107,9 +107,11 @@ def _copied(store: Store, source: Source, item: Range, progress: Progress) -> Co
 
 
 def _next_ms(source: Source, partition: int, low: int) -> int | None:
-    """The least Kafka time among the first records that are kept."""
+    """The greatest Kafka time among the first records that are kept, where all have one that is not still to come."""
     found = samples(source.access, source.topic.name, {partition: [low]}).get(partition)
-    return found.oldest_ms if found is not None and found.oldest_ms >= 0 else None
+    if found is None or found.oldest_ms < 0 or found.newest_ms > source.now_ms:
+        return None
+    return found.newest_ms
 
 
 def _batches(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from quotaloop.errors import CheckRefused, QuotaloopError
-from quotaloop.raw import closing
+from quotaloop.raw import closing, topics
 from quotaloop.raw.kafka import generations
 from quotaloop.raw.kafka.claims import chain
 from quotaloop.raw.kafka.landing import Landed, check_name
@@ -23,14 +23,23 @@ def end(store: Store, landed: Landed, now_ms: int) -> None:
     closing.end(store, landed.topic, landed.ends, now_ms)
 
 
-def end_without_kafka(store: Store, topic: str, why: QuotaloopError, now_ms: int, *, accept_lost: bool) -> Landed:
-    """Record that what has landed is all that a topic had, since Kafka does not have it any more.
+def has_ended(store: Store, topic: str) -> bool:
+    """Did the operator say so of what the topic's records land under now?"""
+    name = generations.newest(store, check_name(topic))
+    return name is not None and name not in closing.open_topics(store)
 
-    Raises ``why`` if it never landed, and ``CheckRefused`` where ranges were claimed and never landed, unless the
-    operator accepts that they are lost.
+
+def end_without_kafka(
+    store: Store, topic: str, why: QuotaloopError, now_ms: int, *, cluster: str | None, accept_lost: bool
+) -> Landed:
+    """Record that what has landed is all that a topic had.
+
+    ``cluster``: the id of the one that answered, and has no such topic. Raises ``why`` if the topic never landed or is
+    of another cluster, and ``CheckRefused`` where ranges were claimed and never landed, unless the operator accepts
+    that what is left is lost.
     """
     name = generations.newest(store, check_name(topic))
-    if name is None:
+    if name is None or not (accept_lost or cluster == (topics.read(store, name) or {}).get("cluster")):
         raise why
     links = chain(store, name)
     if links.owed and not accept_lost:

@@ -74,6 +74,10 @@ def land_topic(store: Store, source: Source, order: Order, copier: Copier) -> La
         closing.close(store, look.name, closing.Closing(bound, order.now_ms, mark, ends))
     waiting = {state.number: state.offsets.high - ends[state.number] for state in look.states}
     said = [*look.said, *(f"{item.lost} offsets of {item.range} were lost" for item in copied if item.lost)]
+    if mark is None:
+        said.append(
+            f"no hour of {look.name} closes: records that wait have no Kafka time, or one that is still to come"
+        )
     return Landed(look.name, copied, ends, {number: left for number, left in waiting.items() if left > 0}, mark, said)
 
 

@@ -22,11 +22,12 @@ _NOTHING_THERE = (KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET)
 class Sample:
     """Records at some places of a partition.
 
-    Raw bytes a unit of offset, where they are most, and the least Kafka time (epoch ms; -1: one has none).
+    Raw bytes a unit of offset, where they are most, the least Kafka time (epoch ms; -1: one has none) and the greatest.
     """
 
     bytes_an_offset: float
     oldest_ms: int
+    newest_ms: int = -1
 
 
 def samples(access: Access, topic: str, places: Mapping[int, Sequence[int]]) -> dict[int, Sample]:
@@ -44,7 +45,8 @@ def samples(access: Access, topic: str, places: Mapping[int, Sequence[int]]) -> 
 
 
 def _sample(looks: Sequence[_Look]) -> Sample:
-    return Sample(max(look.bytes_an_offset for look in looks), min(look.oldest_ms for look in looks))
+    times = [time_ms for look in looks for _, time_ms in look.records]
+    return Sample(max(look.bytes_an_offset for look in looks), min(times), max(times))
 
 
 @dataclass(slots=True)
@@ -63,10 +65,6 @@ class _Look:
     @property
     def bytes_an_offset(self) -> float:
         return sum(size for size, _ in self.records) / max(self.reached - self.start, 1)
-
-    @property
-    def oldest_ms(self) -> int:
-        return min(time_ms for _, time_ms in self.records)
 
 
 def _looks(access: Access, topic: str, starts: Mapping[int, int]) -> dict[int, _Look]:
