@@ -48,9 +48,15 @@ class Work:
 
     @cached_property
     def _landed(self) -> list[Range]:
-        """The listing of the raw zone, after that of closed hours: what closed them is in it, and no other topic."""
+        """The listing of the raw zone, after that of closed hours: what closed them is in it.
+
+        A topic from Kafka that came since is left to the next run, for it may hold hours open.
+        """
         _ = self.closed_before
-        return [item for item in landed(self.store) if item.topic in self._declared]
+        found = landed(self.store)
+        unknown = {item.topic for item in found} - self._declared
+        came = {name for name in unknown if (topics.read(self.store, name) or {}).get("source") == "kafka"}
+        return [item for item in found if item.topic not in came]
 
     @cached_property
     def ranges(self) -> list[Range]:
