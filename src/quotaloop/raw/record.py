@@ -38,12 +38,9 @@ def encode_all(values: Iterable[bytes], *, first_offset: int, kafka_time_ms: int
 
 def encode_batch(offsets: Sequence[int], times: Sequence[int], values: Sequence[bytes | None]) -> bytes:
     """Lines of records as they came from a broker, quickly; the three have the same length."""
-    flags, payloads = [b"."] * len(values), list(values)
-    if not _all_plain(values):
-        for place, value in enumerate(values):
-            flags[place], payloads[place] = _written(value)
-    lines = chain.from_iterable(zip(offsets, times, flags, payloads, strict=True))
-    return (b"%d\t%d\t%s\t%s\n" * len(values)) % tuple(lines)
+    if _all_plain(values):
+        return _lines(b"%d\t%d\t.\t%s\n", offsets, times, values)
+    return _lines(b"%d\t%d\t%s\t%s\n", offsets, times, *zip(*map(_written, values), strict=True))
 
 
 def decode(line: bytes) -> Record:
@@ -66,12 +63,18 @@ def _written(value: bytes | None) -> tuple[bytes, bytes]:
     return (b".", value) if _is_plain(value) else (b"b", base64.b64encode(value))
 
 
+def _lines(form: bytes, *columns: Sequence[object]) -> bytes:
+    return (form * len(columns[0])) % tuple(chain.from_iterable(zip(*columns, strict=True)))
+
+
 def _all_plain(values: Sequence[bytes | None]) -> bool:
-    present = [value for value in values if value is not None]
-    together = b" ".join(present)
-    if len(present) < len(values) or b"\n" in together or b"\r" in together:
+    try:
+        together = b" ".join(values)  # type: ignore[arg-type]
+    except TypeError:  # null is among them
         return False
-    return together.isascii() or all(_is_plain(value) for value in present if not value.isascii())
+    if b"\n" in together or b"\r" in together:
+        return False
+    return together.isascii() or all(_is_plain(value) for value in values if value and not value.isascii())
 
 
 def _is_plain(value: bytes) -> bool:

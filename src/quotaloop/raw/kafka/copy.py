@@ -138,7 +138,7 @@ def _batches(
 def _of_range(source: Source, item: Range, messages: list[Message]) -> tuple[list[Message], int]:
     """Messages that belong to the range, and the offset that was reached with all of them."""
     errors = list(map(_ERROR, messages))
-    if messages and all(error is None for error in errors) and _OFFSET(messages[-1]) < item.end:
+    if messages and not any(errors) and _OFFSET(messages[-1]) < item.end:
         return messages, _OFFSET(messages[-1]) + 1
     kept: list[Message] = []
     reached = 0
