@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from quotaloop.cli import main
+from tests.cli.calling import called
 from tests.marts.handmade import DAY, Handmade, at
 
 
@@ -74,13 +73,6 @@ def call(made: Handmade, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["quotaloop", *words])
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return Said(code, *capsys.readouterr())
+        return Said(*called(monkeypatch, capsys, *words))
 
     return run

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from jobs.ingest import land
-from quotaloop.cli import main
 from quotaloop.raw.kafka import consumer, copy, landing
 from quotaloop.storage.local import LocalStore
+from tests.cli.calling import called
 from tests.raw.kafka.memory import Memory
 
 Call = Callable[..., tuple[int, str, str]]
@@ -47,13 +46,6 @@ def call(store: LocalStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.setenv("COLUMNS", "300")
 
     def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["quotaloop", "land", "kafka", *words])
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
+        return called(monkeypatch, capsys, "land", "kafka", *words)
 
     return run
