@@ -44,6 +44,22 @@ def test_a_range_ends_where_it_ends_though_there_is_more(store: LocalStore, memo
     assert [(decode(line).offset, decode(line).value) for line in lines] == [(2, b"2"), (3, b"3"), (4, b"4")]
 
 
+@pytest.mark.parametrize("without", [(), (3,), (0, 9), (1, 2, 3, 4, 5, 6, 7, 8)])
+def test_lines_have_the_offsets_of_their_records_though_some_offsets_have_none(
+    store: LocalStore, memory: Memory, without: tuple[int, ...]
+) -> None:
+    (kept,) = memory.make("t").values()
+    for offset in range(10):
+        if offset in without:
+            kept.records.append(None)
+        else:
+            produce(kept, b"%d" % offset)
+    copy(store, source(), ITEM)
+    lines = gzip.decompress(store.read(ITEM.path)).splitlines()
+    found = [(decode(line).offset, decode(line).value) for line in lines]
+    assert found == [(offset, b"%d" % offset) for offset in range(10) if offset not in without]
+
+
 def test_a_range_that_lands_elsewhere_and_is_deleted_meanwhile_is_not_refused(
     store: LocalStore, memory: Memory
 ) -> None:

@@ -116,7 +116,7 @@ def _next_ms(source: Source, partition: int, low: int) -> int | None:
 
 def _batches(
     source: Source, item: Range, first: int, progress: Progress
-) -> Iterator[tuple[list[int], list[int], list[bytes | None]]]:
+) -> Iterator[tuple[Sequence[int], list[int], list[bytes | None]]]:
     """Offsets, Kafka times and values of the range's records. Offsets need not follow one another."""
     if first >= item.end:
         return
@@ -127,7 +127,7 @@ def _batches(
             kept, reached = _of_range(source, item, reader.consume(_BATCH, timeout=_POLL_S))
             if kept:
                 times = [time_ms for _, time_ms in map(_TIMESTAMP, kept)]
-                yield list(map(_OFFSET, kept)), times, list(map(_VALUE, kept))
+                yield _offsets(kept), times, list(map(_VALUE, kept))
             if reached > done:
                 progress(min(reached, item.end) - done)
                 heard, done = time.monotonic(), reached
@@ -135,15 +135,20 @@ def _batches(
                 raise unreachable(source.access, f"nothing came of {item} in {source.access.patience_s:.0f} s")
 
 
+def _offsets(messages: list[Message]) -> Sequence[int]:
+    """Offsets of messages in their order; where none is left out, without asking each."""
+    first, last = _OFFSET(messages[0]), _OFFSET(messages[-1])
+    return range(first, last + 1) if last - first == len(messages) - 1 else list(map(_OFFSET, messages))
+
+
 def _of_range(source: Source, item: Range, messages: list[Message]) -> tuple[list[Message], int]:
     """Messages that belong to the range, and the offset that was reached with all of them."""
-    errors = list(map(_ERROR, messages))
-    if messages and not any(errors) and _OFFSET(messages[-1]) < item.end:
+    if messages and not any(map(_ERROR, messages)) and _OFFSET(messages[-1]) < item.end:
         return messages, _OFFSET(messages[-1]) + 1
     kept: list[Message] = []
     reached = 0
-    for message, error in zip(messages, errors, strict=True):
-        offset = _OFFSET(message)
+    for message in messages:
+        error, offset = message.error(), _OFFSET(message)
         if error is None:
             reached = offset + 1
             if offset < item.end:
