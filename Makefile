@@ -18,7 +18,7 @@ BENCH_LINES := $(if $(filter command line,$(origin LINES)),$(LINES))
 
 CLUSTER = $(firstword $(wildcard $(BIN)/python) $(PYTHON)) docker/hadoop-spark/cluster
 
-.PHONY: help setup java maven run test soak lint bench sample docs lock clean cluster-up cluster-down run-cluster test-cluster
+.PHONY: help setup java maven redis run test test-peers soak lint bench sample docs lock clean cluster-up cluster-down run-cluster test-cluster
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -42,6 +42,12 @@ run: setup ## Land the sample and run the whole loop in ./store
 
 test: setup maven ## Run the whole test suite; ARGS='-k name' for a part
 	TZ=UTC $(BIN)/python -m pytest $(ARGS)
+
+test-peers: setup redis ## Run the tests that need servers of other makers; ARGS='-k name' for a part
+	TZ=UTC $(BIN)/python -m pytest -m peers $(ARGS)
+
+redis: ## See that Redis is there; as root on Debian, install it
+	@bin/check-redis
 
 maven: ## See that Maven is there; as root on Debian, install it
 	@bin/check-maven
@@ -78,7 +84,7 @@ docs: setup ## Write the generated parts of docs/ again
 
 lock: ## Pin and hash the packages of pyproject.toml anew; UPGRADE=1 for newer ones
 	@test -x $(LOCKING)/bin/pip-compile || { $(PYTHON) -m venv $(LOCKING) && $(LOCKING)/bin/python $(PIP) install pip-tools==7.6.2; }
-	@$(LOCKING)/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --extra spark --extra mapreduce --extra audit --extra dev $(if $(UPGRADE),--upgrade) --output-file requirements.txt pyproject.toml
+	@$(LOCKING)/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --extra spark --extra mapreduce --extra audit --extra redis --extra backtest --extra dev $(if $(UPGRADE),--upgrade) --output-file requirements.txt pyproject.toml
 	@sed -i -e '/^#/d' -e '/^$$/d' -e '1i # Written by `make lock` from pyproject.toml, for Python 3.11 on Linux; not to be edited.' requirements.txt
 
 clean: ## Remove what tools leave behind; ./store and .venv stay

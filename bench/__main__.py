@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from bench.data import ROOT, Data, generated
 from bench.machine import machine, versions
-from bench.measurements import growth, increment, landing, parse, quantiles, recount, tables, yarn
+from bench.measurements import growth, increment, landing, limiter, parse, quantiles, recount, tables, yarn
 from bench.page import render
 from bench.results import Results, Row, merged, read, write
 
@@ -24,6 +24,7 @@ MEASUREMENTS: dict[str, Callable[[Data, int], list[Row]]] = {
     "increment": increment.measure,
     "quantiles": quantiles.measure,
     "yarn": yarn.measure,
+    "limiter": limiter.measure,
 }
 GROWTH = "growth"  # the only one that also tells of stages
 

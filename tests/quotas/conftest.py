@@ -21,7 +21,8 @@ CREATE TABLE usage_written (hour_ms BIGINT, tenant VARCHAR, kind VARCHAR, demand
     unmet BIGINT, peak_second BIGINT, peak_minute BIGINT, demand_peak_minute BIGINT);
 CREATE VIEW rate_limit_usage AS SELECT make_timestamptz(hour_ms * 1000) AS hour, * EXCLUDE hour_ms FROM usage_written;
 CREATE TABLE attempts_written (event_id VARCHAR, ts_ms BIGINT, tenant VARCHAR, route VARCHAR, api_key_id VARCHAR,
-    model VARCHAR, outcome VARCHAR, retry_of VARCHAR, wanted_tokens BIGINT, total_tokens BIGINT, gpu_ms DOUBLE);
+    model VARCHAR, api_version VARCHAR, outcome VARCHAR, retry_of VARCHAR, wanted_tokens BIGINT, total_tokens BIGINT,
+    gpu_ms DOUBLE, duration_ms DOUBLE);
 CREATE VIEW events AS SELECT make_timestamptz(ts_ms * 1000) AS ts,
     make_timestamptz(ts_ms // 3600000 * 3600000000) AS hour, * EXCLUDE ts_ms FROM attempts_written;
 """
@@ -46,18 +47,20 @@ class Release:
             "INSERT INTO usage_written VALUES (?, ?, 'concurrency', ?, ?, ?, NULL, NULL, NULL, NULL)", row
         )
 
-    def event(self, event_id: str, seconds: int, outcome: str, **fields: Any) -> None:
+    def event(self, event_id: str, seconds: float, outcome: str, **fields: Any) -> None:
         """An attempt of tenant a, ``seconds`` after HOUR; NULL where nothing is given."""
         row: dict[str, Any] = {
             "tenant": "a",
             "route": "/r",
             "api_key_id": "k",
             "model": "m",
+            "api_version": "v1",
+            "duration_ms": 100.0,
             "retry_of": None,
             "wanted_tokens": None,
         }
         row |= {"total_tokens": 0, "gpu_ms": 0.0, **fields}
-        row |= {"event_id": event_id, "ts_ms": HOUR + seconds * 1000, "outcome": outcome}
+        row |= {"event_id": event_id, "ts_ms": HOUR + int(seconds * 1000), "outcome": outcome}
         names = ", ".join(row)
         marks = ", ".join(f"${name}" for name in row)
         self.connection.execute(f"INSERT INTO attempts_written ({names}) VALUES ({marks})", row)

@@ -1,0 +1,101 @@
+"""Which limits of a policy hold for a request, as rules that a store can count by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import Struct
+
+from quotaloop.limiter.concurrency import Concurrency
+from quotaloop.limiter.rule import Rule
+from quotaloop.limiter.rules import Algorithm, rule_of
+from quotaloop.quotas.policy import EVERYTHING, KINDS, Kind, Limit, Policy, Rate, Scope, epoch_ms
+
+
+class Bound(Struct, frozen=True, gc=False):
+    """A limit as it holds: its key, what it counts, and its rule; None for a suspended one."""
+
+    key: str
+    kind: Kind
+    rule: Rule[Any] | Concurrency | None
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How limits become rules: an algorithm a kind, how long slots are leased, and how many instances there are."""
+
+    algorithms: Mapping[Kind, Algorithm]
+    hold_ms: int
+    instances: int
+
+    def bound(self, kind: Kind, scope: Scope, rate: Rate | Limit, instances: int = 1) -> Bound:
+        """A limit, or its share of one of so many instances, which is never nothing.
+
+        The key says what is counted; it stays the same when the numbers of the limit change, but not its period.
+        """
+        limit, burst = (number and max(number // instances, 1) for number in (rate.limit, rate.burst))
+        if kind == "concurrency":
+            key = f"{kind}:{scope.model}:{scope.api_version}"
+            return Bound(key, kind, Concurrency(limit, self.hold_ms) if limit else None)
+        word = self.algorithms[kind]
+        key = f"{kind}:{scope.model}:{scope.api_version}:{word}:{rate.per_seconds}"
+        return Bound(key, kind, rule_of(word, limit, rate.per_seconds, burst) if limit else None)
+
+
+class Bounds:
+    """The limits of one policy, valid from ``valid_ms`` until ``expires_ms`` (epoch ms), or none but safe capacity.
+
+    Raises ``ValueError`` for a limit that cannot be counted exactly, and where a kind has no safe capacity.
+    """
+
+    def __init__(
+        self,
+        manner: Manner,
+        safe_capacity: Mapping[Kind, Rate],
+        limits: Iterable[Limit] = (),
+        *,
+        epoch: int | None = None,
+        valid_ms: int = 0,
+        expires_ms: int = 0,
+    ) -> None:
+        if missing := sorted(set(KINDS) - set(safe_capacity)):
+            raise ValueError(f"safe_capacity lacks {', '.join(missing)}: it would not be limited")
+        self.epoch, self.valid_ms, self.expires_ms = epoch, valid_ms, expires_ms
+        self._of_tenant: dict[str, list[tuple[Scope, Bound]]] = {}
+        for limit in limits:
+            bound = manner.bound(limit.kind, limit.scope, limit)
+            self._of_tenant.setdefault(limit.tenant, []).append((limit.scope, bound))
+        self.safe = tuple(manner.bound(kind, EVERYTHING, safe_capacity[kind]) for kind in KINDS)
+        self.share = tuple(manner.bound(kind, EVERYTHING, safe_capacity[kind], manner.instances) for kind in KINDS)
+
+    @classmethod
+    def of(cls, policy: Policy, manner: Manner) -> Bounds:
+        """Those of a policy."""
+        return cls(
+            manner,
+            policy.safe_capacity,
+            policy.limits,
+            epoch=policy.epoch,
+            valid_ms=epoch_ms(policy.valid_from),
+            expires_ms=epoch_ms(policy.expires_at),
+        )
+
+    def knows(self, tenant: str) -> bool:
+        """Has it a limit of its own?"""
+        return tenant in self._of_tenant
+
+    def is_valid(self, now_ms: int) -> bool:
+        """Is it the policy's time?"""
+        return self.valid_ms <= now_ms < self.expires_ms
+
+    def hold(self, tenant: str, model: str, api_version: str) -> Sequence[Bound]:
+        """All limits for a request; of a kind that none is for, the safe capacity."""
+        found = [
+            bound
+            for scope, bound in self._of_tenant.get(tenant, ())
+            if scope.model in ("*", model) and scope.api_version in ("*", api_version)
+        ]
+        limited = {bound.kind for bound in found}
+        return [*found, *(bound for bound in self.safe if bound.kind not in limited)]
