@@ -124,6 +124,41 @@ def test_no_token_bucket_admits_more_than_its_burst_and_rate(
         assert (amount - burst) * rule.period_ms <= limit * span_ms
 
 
+@given(
+    st.integers(1, 40),
+    st.sampled_from([1, 3, 7]),
+    numbers,
+    st.lists(
+        st.tuples(
+            st.sampled_from([0, 1, 10, 400, 999, 1_000, 3_000]),
+            st.integers(1, 20),
+            st.integers(0, 20),
+            st.integers(0, 9),
+        ),
+        max_size=40,
+    ),
+    st.integers(0, MINUTE),
+)
+@settings(max_examples=300)
+def test_no_token_bucket_admits_more_of_what_requests_came_to_than_its_burst_and_rate(
+    limit: int, per_seconds: int, burst: int, steps: list[tuple[int, int, int, int]], offset: int
+) -> None:
+    rule = rule_of("token_bucket", limit, per_seconds, burst)
+    store, now_ms, found, waiting = MemoryStore(), NOON + offset, [], []
+    for number, (step, estimate, actual, lasts) in enumerate(steps):
+        now_ms += step
+        for _, name, cost in [one for one in waiting if one[0] <= number]:
+            store.settle("acme", name, [Ask("k", rule, cost)], now_ms)
+        waiting = [one for one in waiting if one[0] > number]
+        asks = [Ask("k", rule, min(estimate, burst))]
+        if store.reserve("acme", str(number), asks, now_ms)[0].allowed:
+            came_to = min(actual, asks[0].cost)
+            found.append((now_ms, came_to))
+            waiting.append((number + lasts, str(number), came_to))
+    for span_ms, amount in spans(found):
+        assert (amount - burst) * rule.period_ms <= limit * span_ms
+
+
 @given(numbers, st.sampled_from([1, 7]), histories, st.integers(0, MINUTE))
 def test_no_sliding_log_admits_more_than_its_limit_in_any_period(
     limit: int, per_seconds: int, steps: list[tuple[int, int]], offset: int

@@ -118,6 +118,10 @@ def test_a_refusal_and_units_do_not_outlast_a_clock_that_was_moved_back() -> Non
     store = LeasedStore(shared, units=100, lease_ms=5_000)
     assert spend(store, 100)
     assert not spend(store, 50)
+    other = LeasedStore(Counted(), units=10, lease_ms=5_000)
+    assert [spend(other, 1), spend(other, 1, -3_600_000)] == [True, True]
+    assert isinstance(other.shared, Counted)
+    assert other.shared.asked == 2
     assert not spend(store, 50, -3_600_000)  # asked again: nothing has come back yet
     assert spend(store, 50, -3_600_000 + 60_000)
 

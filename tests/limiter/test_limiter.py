@@ -244,12 +244,14 @@ def test_what_could_not_be_settled_is_told_when_the_store_answers_again() -> Non
     store = Away()
     store.is_away = False
     made = limiter(limit("acme", "tokens", 100), limit("acme", "concurrency", 1), store=store)
-    assert made.reserve("acme", "a", {"tokens": 90, "concurrency": 1}, now_ms=NOON).allowed
+    assert made.reserve("acme", "a", {"tokens": 50, "concurrency": 1}, now_ms=NOON).allowed
+    assert made.reserve("acme", "a2", {"tokens": 40}, now_ms=NOON).allowed
     store.is_away = True
-    assert not made.settle("acme", "a", {"tokens": 10}, now_ms=NOON)
+    assert not made.settle("acme", "a", {"tokens": 5}, now_ms=NOON)
+    assert not made.settle("acme", "a2", {"tokens": 5}, now_ms=NOON)  # not asked: it is away
     store.is_away = False
     assert made.reserve("globex", "b", {"requests": 1}, now_ms=NOON + 1_000).allowed
-    assert made.reserve("acme", "c", {"tokens": 90, "concurrency": 1}, now_ms=NOON + 1_000).allowed
+    assert made.reserve("acme", "c", {"tokens": 85, "concurrency": 1}, now_ms=NOON + 1_000).allowed
 
 
 def test_what_a_store_counted_though_its_answer_was_lost_is_settled_there_too() -> None:

@@ -113,8 +113,32 @@ def test_what_others_have_spent_meanwhile_is_not_given_back(counters: CounterSto
         passed += gateway.reserve(f"late {minute}", 1_000, at=540)
     assert passed == 1
     assert gateway.reserve("half", 600, at=660)
-    assert gateway.settle("half", 0, at=666)  # 100 have drained, which may be those
+    assert gateway.settle("half", 0, at=666)
     assert gateway.left(at=666) == 1_000
+
+
+def test_of_a_busy_bucket_an_estimate_is_given_back_whole_though_as_much_has_drained(counters: CounterStore) -> None:
+    gateway = Gateway(counters, tokens())
+    assert gateway.reserve("busy", 600, at=-10)
+    assert gateway.reserve("a", 400)  # on top of 433.3
+    assert gateway.reserve("b", 490, at=30)  # on top of 333.3: 500 have drained
+    assert gateway.left(at=30) == 176
+    assert gateway.settle("a", 100, at=30)
+    assert gateway.left(at=30) == 476
+    assert gateway.settle("b", 90, at=33)  # of the 400, 50 may have drained
+    assert gateway.left(at=33) == 876
+
+
+def test_what_a_bucket_held_at_least_is_given_back_once(counters: CounterStore) -> None:
+    gateway = Gateway(counters, rule_of("gcra", 60, 60, 100))  # one a second
+    assert gateway.reserve("first", 100, at=-90)
+    assert gateway.reserve("a", 20, at=-20)  # on top of 30
+    assert gateway.reserve("b", 20, at=-20)
+    assert gateway.reserve("c", 60, at=30)  # on top of 20, which are all that can be of a and b
+    assert gateway.settle("a", 0, at=30)
+    assert gateway.left(at=30) == 40
+    assert gateway.settle("b", 0, at=30)
+    assert gateway.left(at=30) == 40
 
 
 def test_a_limit_that_was_lowered_holds_for_what_was_spent_before(counters: CounterStore) -> None:

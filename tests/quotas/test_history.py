@@ -87,9 +87,9 @@ def test_a_denied_attempt_would_have_taken_what_others_of_its_model_took(release
 def test_a_denied_attempt_whose_retry_was_served_would_have_cost_what_that_did(release: Release) -> None:
     release.event("a", 1, "denied", gpu_ms=0.0, duration_ms=1.0)
     release.event("b", 2, "denied", retry_of="a", wanted_tokens=5, duration_ms=1.0)
-    release.event("c", 3, "ok", retry_of="a", total_tokens=40, gpu_ms=7.0, duration_ms=300.0)
-    release.event("d", 4, "ok", retry_of="a", total_tokens=90, gpu_ms=9.0, duration_ms=900.0)
+    release.event("c", 3, "ok", retry_of="a", total_tokens=90, gpu_ms=7.0, duration_ms=300.0)
+    release.event("d", 4, "ok", retry_of="a", total_tokens=40, gpu_ms=9.0, duration_ms=900.0)
     found = only(release)
-    assert found.tokens.tolist() == [40, 5, 40, 90]
+    assert found.tokens.tolist() == [90, 5, 90, 40]
     assert found.compute.tolist() == [7_000, 7_000, 7_000, 9_000]
     assert (found.ended_ms - found.arrived_ms).tolist() == [300, 300, 300, 900]

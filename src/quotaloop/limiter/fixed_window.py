@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quotaloop.limiter.rule import EXACT, check_numbers
+from quotaloop.limiter.rule import EXACT, Window
 
-Window = tuple[int, int, int]  # what was spent in it, its number, and the time (epoch ms)
+Spent = tuple[int, int, int]  # what was spent in it, its number, and the time (epoch ms)
 
 
 def rolled(used: int, window: int, now_ms: int, period_ms: int) -> tuple[int, int]:
@@ -18,7 +18,7 @@ def rolled(used: int, window: int, now_ms: int, period_ms: int) -> tuple[int, in
 
 
 @dataclass(frozen=True, slots=True)
-class FixedWindow:
+class FixedWindow(Window):
     """At most ``limit`` units are admitted in a window, hence up to twice that in a period across two of them.
 
     >>> window = FixedWindow(limit=2, period_ms=60_000)
@@ -27,44 +27,33 @@ class FixedWindow:
     (False, True)
     """
 
-    limit: int
-    period_ms: int
-
-    def __post_init__(self) -> None:
-        check_numbers(self.limit, self.period_ms, self.limit)
-
-    @property
-    def most(self) -> int:
-        """The greatest cost."""
-        return self.limit
-
-    def empty(self) -> Window:
+    def empty(self) -> Spent:
         """Nothing was spent in window 0."""
         return 0, 0, 0
 
-    def forward(self, state: Window, now_ms: int) -> Window:
+    def forward(self, state: Spent, now_ms: int) -> Spent:
         """The window of that time."""
         used, window = rolled(state[0], state[1], now_ms, self.period_ms)
         return used, window, now_ms
 
-    def fits(self, state: Window, cost: int) -> bool:
+    def fits(self, state: Spent, cost: int) -> bool:
         """May it be spent?"""
         return state[0] + cost <= self.limit
 
-    def charge(self, state: Window, cost: int) -> Window:
+    def charge(self, state: Spent, cost: int) -> Spent:
         """The window with it."""
         return min(state[0] + cost, EXACT), state[1], state[2]
 
-    def refund(self, state: Window, amount: int, spent_ms: int) -> Window:
+    def refund(self, state: Spent, amount: int, spent_ms: int) -> Spent:
         """The window without it, if it is the one in which it was spent."""
         if spent_ms // self.period_ms != state[1]:
             return state
         return max(state[0] - amount, 0), state[1], state[2]
 
-    def remaining(self, state: Window) -> int:
+    def remaining(self, state: Spent) -> int:
         """What is left of the limit."""
         return max(self.limit - state[0], 0)
 
-    def wait_ms(self, state: Window, cost: int) -> int:
+    def wait_ms(self, state: Spent, cost: int) -> int:
         """Until the next window."""
         return 0 if self.fits(state, cost) else (state[1] + 1) * self.period_ms - state[2]

@@ -6,6 +6,7 @@ same decision to the unit: Redis counts in IEEE doubles.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
@@ -87,3 +88,22 @@ def check_numbers(limit: int, period_ms: int, burst: int) -> None:
             f"{max(limit, burst)} units in {period_ms} ms cannot be counted exactly: "
             f"limit and burst times period_ms are at most {EXACT}; state the limit for a shorter period"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The numbers of a rule that counts in windows; no cost is above its limit.
+
+    Raises ``ValueError`` where a limiter cannot count with them exactly.
+    """
+
+    limit: int
+    period_ms: int
+
+    def __post_init__(self) -> None:
+        check_numbers(self.limit, self.period_ms, self.limit)
+
+    @property
+    def most(self) -> int:
+        """The greatest cost."""
+        return self.limit

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 
-from quotaloop.limiter.rule import EXACT, check_numbers
+from quotaloop.limiter.rule import EXACT, Window
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
-class SlidingLog:
+class SlidingLog(Window):
     """At most ``limit`` units are admitted in any ``period_ms`` on end; it keeps an entry for each cost.
 
     >>> window = SlidingLog(limit=2, period_ms=60_000)
@@ -31,17 +31,6 @@ class SlidingLog:
     >>> window.fits(window.forward(state, 119_998), 1), window.fits(window.forward(state, 119_999), 1)
     (False, True)
     """
-
-    limit: int
-    period_ms: int
-
-    def __post_init__(self) -> None:
-        check_numbers(self.limit, self.period_ms, self.limit)
-
-    @property
-    def most(self) -> int:
-        """The greatest cost."""
-        return self.limit
 
     def empty(self) -> Log:
         """Nothing was spent."""

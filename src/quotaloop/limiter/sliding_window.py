@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quotaloop.limiter.rule import EXACT, check_numbers
+from quotaloop.limiter.rule import EXACT, Window
 
 Windows = tuple[int, int, int]  # spent in the window of the time, spent in the one before, the time (epoch ms)
 
@@ -20,7 +20,7 @@ def slid(used: int, before: int, at_ms: int, now_ms: int, period_ms: int) -> Win
 
 
 @dataclass(frozen=True, slots=True)
-class SlidingWindow:
+class SlidingWindow(Window):
     """Admits while what was spent in the window, and of the one before the part that still counts, is below ``limit``.
 
     It takes what was spent before as spread evenly over its window, so it may be off for bursts, by at most the limit.
@@ -30,17 +30,6 @@ class SlidingWindow:
     >>> window.fits(window.forward(state, 74_999), 1), window.fits(window.forward(state, 75_000), 1)
     (False, True)
     """
-
-    limit: int
-    period_ms: int
-
-    def __post_init__(self) -> None:
-        check_numbers(self.limit, self.period_ms, self.limit)
-
-    @property
-    def most(self) -> int:
-        """The greatest cost."""
-        return self.limit
 
     def empty(self) -> Windows:
         """Nothing was spent."""

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from quotaloop.limiter.rule import EXACT, check_numbers
 
-Debt = tuple[int, int]  # debt times period_ms, and when it was that (epoch ms)
+# Debt times period_ms, its time (epoch ms), and the least it was in this period of the clock and in the one before.
+Debt = tuple[int, int, int, int]
 
 
-def drained(debt: int, at_ms: int, now_ms: int, limit: int, period_ms: int) -> Debt:
+def drained(debt: int, at_ms: int, now_ms: int, limit: int, period_ms: int) -> tuple[int, int]:
     """The debt at ``now_ms``, or at ``at_ms`` where that is up to a period later."""
     elapsed = now_ms - at_ms
     if elapsed >= 0:
@@ -50,11 +51,17 @@ class TokenBucket:
 
     def empty(self) -> Debt:
         """No debt."""
-        return 0, 0
+        return 0, 0, 0, 0
 
     def forward(self, state: Debt, now_ms: int) -> Debt:
         """The debt at that time."""
-        return drained(*state, now_ms, self.limit, self.period_ms)
+        debt, at_ms = drained(state[0], state[1], now_ms, self.limit, self.period_ms)
+        if at_ms < state[1]:
+            return debt, at_ms, 0, 0
+        steps = at_ms // self.period_ms - state[1] // self.period_ms
+        if steps == 0:
+            return debt, at_ms, min(state[2], debt), state[3]
+        return debt, at_ms, debt, min(state[2], debt) if steps == 1 else debt
 
     def fits(self, state: Debt, cost: int) -> bool:
         """May it be spent?"""
@@ -62,12 +69,20 @@ class TokenBucket:
 
     def charge(self, state: Debt, cost: int) -> Debt:
         """The debt with it."""
-        return min(state[0] + cost * self.period_ms, EXACT), state[1]
+        return min(state[0] + cost * self.period_ms, EXACT), *state[1:]
 
     def refund(self, state: Debt, amount: int, spent_ms: int) -> Debt:
-        """The debt less the amount, as far as that cannot have drained since it was spent: others may have spent it."""
-        left = amount * self.period_ms - max(state[1] - spent_ms, 0) * self.limit
-        return max(state[0] - max(left, 0), 0), state[1]
+        """The debt as if less had been spent at that time, or more than that where it is not known.
+
+        It would have been less by the amount, but not below 0 at any time since: by as much as the debt was at least,
+        or as cannot have drained of the amount alone.
+        """
+        debt, at_ms, least, before = state
+        steps = at_ms // self.period_ms - spent_ms // self.period_ms
+        known = least if steps <= 0 else min(least, before) if steps == 1 else 0
+        alone = amount * self.period_ms - max(at_ms - spent_ms, 0) * self.limit
+        given = max(min(amount * self.period_ms, max(known, alone)), 0)
+        return max(debt - given, 0), at_ms, max(least - given, 0), max(before - given, 0)
 
     def remaining(self, state: Debt) -> int:
         """What is left of the burst."""
