@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from bench.data import ROOT, Data, generated
 from bench.machine import machine, versions
-from bench.measurements import growth, increment, landing, limiter, parse, quantiles, recount, tables, yarn
+from bench.measurements import growth, increment, landing, limiter, parse, quantiles, recount, replay, tables, yarn
 from bench.page import render
 from bench.results import Results, Row, merged, read, write
 
@@ -25,6 +25,7 @@ MEASUREMENTS: dict[str, Callable[[Data, int], list[Row]]] = {
     "quantiles": quantiles.measure,
     "yarn": yarn.measure,
     "limiter": limiter.measure,
+    "replay": replay.measure,
 }
 GROWTH = "growth"  # the only one that also tells of stages
 

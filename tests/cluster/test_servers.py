@@ -223,8 +223,10 @@ def test_down_leaves_no_process_and_not_that_of_anybody_else(tmp_path: Path, pai
     cluster = _Cluster(tmp_path)
     cluster.run("up", "kafka")
     # A bystander in the same folder, that names it: not a server, so not ended.
-    bystander = subprocess.Popen(["tail", "-f", str(tmp_path / "logs" / "kafka.log")], stdout=subprocess.DEVNULL)
+    bystander = subprocess.Popen(["tail", "-f", str(tmp_path / "logs" / "kafka.log")], stdout=subprocess.PIPE)
     try:
+        assert bystander.stdout is not None
+        assert bystander.stdout.readline()  # it runs: its command line can be read
         assert len(_mentions(tmp_path)) == 2
         cluster.run("kill", "kafka", "--signal", "STOP")  # even so
         assert "ended: kafka" in cluster.run("down")
@@ -233,7 +235,7 @@ def test_down_leaves_no_process_and_not_that_of_anybody_else(tmp_path: Path, pai
         assert "ended: nothing ran" in cluster.run("down")
     finally:
         bystander.kill()
-        bystander.wait()
+        bystander.communicate()
     assert [other.states()["kafka"]["state"] for other in pair] == ["ready", "ready"]
 
 

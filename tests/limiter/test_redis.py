@@ -17,11 +17,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from quotaloop.limiter import Limiter
 from quotaloop.limiter.concurrency import Concurrency
 from quotaloop.limiter.memory import MemoryStore
 from quotaloop.limiter.redis_store import RedisStore, connect
 from quotaloop.limiter.rules import rule_of
 from quotaloop.limiter.store import Ask, CounterStore, StoreUnavailable
+from tests.limiter.test_limiter import SAFE, limit, policy
 from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.peers
@@ -177,3 +179,33 @@ def test_a_redis_that_does_not_answer_is_unavailable_and_one_that_was_started_ag
         store.reserve("acme", "a", [ask], NOON)
     own_server.start()
     assert store.reserve("acme", "a", [ask], NOON)[0].allowed
+
+
+def test_a_limiter_whose_redis_is_killed_stopped_and_started_again_never_lets_everything_pass(
+    own_server: RedisServer,
+) -> None:
+    store = RedisStore(connect(own_server.url, timeout_ms=200), secret=b"secret")
+    made = Limiter(store, safe_capacity=SAFE, instances=4)
+    made.load(policy(limit("acme", "requests", 50, per_seconds=3_600)))
+    passed = {}
+    for number, (name, change) in enumerate(
+        [
+            ("up", None),
+            ("killed", own_server.kill),
+            ("up again, empty", own_server.start),
+            ("stopped", own_server.stop),
+            ("goes on", own_server.go_on),
+        ]
+    ):
+        if change:
+            change()
+        at_ms = NOON + number * 600_000
+        answers = [made.reserve("acme", f"{name} {place}", {"requests": 1}, now_ms=at_ms) for place in range(60)]
+        passed[name] = sum(answer.allowed for answer in answers), answers[-1].source
+    assert passed == {
+        "up": (50, "policy"),
+        "killed": (2, "local"),
+        "up again, empty": (50, "policy"),
+        "stopped": (2, "local"),
+        "goes on": (0, "policy"),
+    }
