@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from msgspec import Struct
 
 from quotaloop.errors import CheckRefused
-from quotaloop.limiter.limits import Bound, Bounds, Manner
+from quotaloop.limiter.limits import Bound, Bounds, Counting
 from quotaloop.limiter.memory import MemoryStore
 from quotaloop.limiter.rule import EXACT, Decision, check_cost
 from quotaloop.limiter.rules import Algorithm
@@ -67,8 +67,8 @@ class Limiter:
         self.store, self.when_away = store, when_away
         self.counts: Counter[Source] = Counter()
         self._unknown_subjects = unknown_subjects
-        self._manner = Manner(algorithms, store.hold_ms, instances)
-        self._loaded = [Bounds(self._manner, safe_capacity)]  # by epoch, first what holds without a policy
+        self._counting = Counting(algorithms, store.hold_ms, instances)
+        self._loaded = [Bounds(self._counting, safe_capacity)]  # by epoch, first what holds without a policy
         self._loading = threading.Lock()
         self._here = MemoryStore(hold_ms=store.hold_ms)
         self._away_from_ms: int | None = None
@@ -86,7 +86,7 @@ class Limiter:
             if newest is not None and policy.epoch <= newest:
                 raise CheckRefused(f"policy {policy.epoch} is refused: epoch {newest} is loaded")
             first, *others = self._loaded
-            self._loaded = [first, *others[1 - _KEPT :], Bounds.of(policy, self._manner)]
+            self._loaded = [first, *others[1 - _KEPT :], Bounds.of(policy, self._counting)]
 
     def reserve(
         self,
@@ -106,7 +106,7 @@ class Limiter:
         _check_kinds(costs)
         held = self._in_force(now_ms)
         source: Source = "policy" if held.is_valid(now_ms) else "safe_capacity"
-        bounds = held.hold(tenant, model, api_version) if source == "policy" else held.safe
+        bounds = held.hold(tenant, model, api_version, now_ms)
         for bound in bounds:
             if bound.rule is None and check_cost(costs.get(bound.kind, 0), EXACT):
                 return self._answer([(bound.kind, Decision(False, 0, self.store.hold_ms))], source, held.epoch)
@@ -145,7 +145,7 @@ class Limiter:
         _check_kinds(costs)
         held = self._in_force(now_ms)
         named: dict[Kind, int] = {"concurrency": 0, **costs}
-        bounds = held.hold(tenant, model, api_version) if held.is_valid(now_ms) else held.safe
+        bounds = held.hold(tenant, model, api_version, now_ms)
         share, asks = ([ask for _, ask in _asks(some, named)] for some in (held.share, bounds))
         check_actual(asks)
         subject = self._subject(held, tenant)
@@ -164,7 +164,7 @@ class Limiter:
     def extend(self, tenant: str, request_id: str, *, now_ms: int, model: str = "*", api_version: str = "*") -> bool:
         """Hold what a request has reserved for as long again; False where nothing is, or the store is away."""
         held = self._in_force(now_ms)
-        bounds = held.hold(tenant, model, api_version) if held.is_valid(now_ms) else held.safe
+        bounds = held.hold(tenant, model, api_version, now_ms)
         subject, costs = self._subject(held, tenant), dict[Kind, int]({"concurrency": 1})
         if self._here.extend(subject, request_id, [ask for _, ask in _asks(held.share, costs)], now_ms):
             return True

@@ -23,7 +23,7 @@ class Bound(Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class Counting:
     """How limits become rules: an algorithm a kind, how long slots are leased, and how many instances there are."""
 
     algorithms: Mapping[Kind, Algorithm]
@@ -52,7 +52,7 @@ class Bounds:
 
     def __init__(
         self,
-        manner: Manner,
+        counting: Counting,
         safe_capacity: Mapping[Kind, Rate],
         limits: Iterable[Limit] = (),
         *,
@@ -65,16 +65,16 @@ class Bounds:
         self.epoch, self.valid_ms, self.expires_ms = epoch, valid_ms, expires_ms
         self._of_tenant: dict[str, list[tuple[Scope, Bound]]] = {}
         for limit in limits:
-            bound = manner.bound(limit.kind, limit.scope, limit)
+            bound = counting.bound(limit.kind, limit.scope, limit)
             self._of_tenant.setdefault(limit.tenant, []).append((limit.scope, bound))
-        self.safe = tuple(manner.bound(kind, EVERYTHING, safe_capacity[kind]) for kind in KINDS)
-        self.share = tuple(manner.bound(kind, EVERYTHING, safe_capacity[kind], manner.instances) for kind in KINDS)
+        self.safe = tuple(counting.bound(kind, EVERYTHING, safe_capacity[kind]) for kind in KINDS)
+        self.share = tuple(counting.bound(kind, EVERYTHING, safe_capacity[kind], counting.instances) for kind in KINDS)
 
     @classmethod
-    def of(cls, policy: Policy, manner: Manner) -> Bounds:
+    def of(cls, policy: Policy, counting: Counting) -> Bounds:
         """Those of a policy."""
         return cls(
-            manner,
+            counting,
             policy.safe_capacity,
             policy.limits,
             epoch=policy.epoch,
@@ -90,8 +90,10 @@ class Bounds:
         """Is it the policy's time?"""
         return self.valid_ms <= now_ms < self.expires_ms
 
-    def hold(self, tenant: str, model: str, api_version: str) -> Sequence[Bound]:
-        """All limits for a request; of a kind that none is for, the safe capacity."""
+    def hold(self, tenant: str, model: str, api_version: str, now_ms: int) -> Sequence[Bound]:
+        """All limits for a request; of a kind that none is for, and when it is not valid, the safe capacity."""
+        if not self.is_valid(now_ms):
+            return self.safe
         found = [
             bound
             for scope, bound in self._of_tenant.get(tenant, ())

@@ -99,12 +99,12 @@ def replay(attempts: Attempts, counters: Sequence[Counter], manner: Manner = Man
     ).reshape(len(counters), 5)
     if attempts.costs.shape != (len(counters), len(attempts.arrived_ms)):
         raise ValueError("costs are a row a counter, of one number an attempt")
+    above_any_limit = EXACT // np.maximum(numbers[:, 2:3], 1) + 1  # and no product of it wraps around
+    costs = np.minimum(attempts.costs, above_any_limit)
     answer: Longs = _replayed(
         attempts.arrived_ms,
         np.maximum(attempts.ended_ms, attempts.arrived_ms + 1),
-        np.minimum(
-            attempts.costs, EXACT // np.maximum(numbers[:, 2:3], 1) + 1
-        ),  # above any limit, and no product wraps
+        costs,
         attempts.chain,
         attempts.was_denied,
         numbers,
