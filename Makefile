@@ -18,7 +18,7 @@ BENCH_LINES := $(if $(filter command line,$(origin LINES)),$(LINES))
 
 CLUSTER = $(firstword $(wildcard $(BIN)/python) $(PYTHON)) docker/hadoop-spark/cluster
 
-.PHONY: help setup java maven redis run test test-peers soak lint bench sample docs lock clean cluster-up cluster-down run-cluster test-cluster
+.PHONY: help setup java maven redis litellm envoy run demo-loop test test-peers soak lint bench sample docs lock clean cluster-up cluster-down run-cluster test-cluster
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -40,14 +40,24 @@ run: setup ## Land the sample and run the whole loop in ./store
 	$(BIN)/quotaloop --store $(STORE) land files data/sample/requests.jsonl.gz --topic sample
 	$(BIN)/quotaloop --store $(STORE) run
 
+demo-loop: setup redis ## A noisy day, limits from it, the next day under them in Redis and Envoy's service, and back
+	@bin/check-envoy || echo 'without it: Redis alone' >&2
+	TZ=UTC $(BIN)/python -m examples.loop
+
 test: setup maven ## Run the whole test suite; ARGS='-k name' for a part
 	TZ=UTC $(BIN)/python -m pytest $(ARGS)
 
-test-peers: setup redis ## Run the tests that need servers of other makers; ARGS='-k name' for a part
+test-peers: setup redis envoy ## Run the tests that need servers of other makers; ARGS='-k name' for a part
 	TZ=UTC $(BIN)/python -m pytest -m peers $(ARGS)
 
 redis: ## See that Redis is there; as root on Debian, install it
 	@bin/check-redis
+
+litellm: ## Install the LiteLLM proxy that its tests start, in build/litellm; 0.8 GB
+	@PYTHON='$(PYTHON)' bin/check-litellm
+
+envoy: ## See that Envoy's rate limit service is there; make it with Go
+	@bin/check-envoy
 
 maven: ## See that Maven is there; as root on Debian, install it
 	@bin/check-maven

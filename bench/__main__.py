@@ -1,4 +1,7 @@
-"""``python -m bench``: measure, write ``bench/results.json``, show it in ``docs/performance.md``."""
+"""``python -m bench``: measure, write ``bench/results.json``, show it in ``docs/performance.md``.
+
+``evaluate`` says how good limits are, not how fast: it has a file and a page of its own, for whatever machine.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,27 @@ from collections.abc import Callable
 
 from bench.data import ROOT, Data, generated
 from bench.machine import machine, versions
-from bench.measurements import growth, increment, landing, limiter, parse, quantiles, recount, replay, tables, yarn
-from bench.page import render
+from bench.measurements import (
+    evaluate,
+    growth,
+    increment,
+    landing,
+    limiter,
+    parse,
+    quantiles,
+    recount,
+    replay,
+    tables,
+    yarn,
+)
+from bench.page import between, render
 from bench.results import Results, Row, merged, read, write
 
 LINES, ROUNDS = 4_000_000, 3
 RESULTS = ROOT / "bench" / "results.json"
 PAGE = ROOT / "docs" / "performance.md"
+EVALUATION = ROOT / "bench" / "evaluation.json"
+EVALUATION_PAGE = ROOT / "docs" / "evaluation.md"
 MEASUREMENTS: dict[str, Callable[[Data, int], list[Row]]] = {
     "land": landing.measure,
     "parse": parse.measure,
@@ -28,16 +45,21 @@ MEASUREMENTS: dict[str, Callable[[Data, int], list[Row]]] = {
     "replay": replay.measure,
 }
 GROWTH = "growth"  # the only one that also tells of stages
+EVALUATE = "evaluate"
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure what is asked for; rows that are not measured stay, if they are of the same size and machine."""
     options = _options(arguments)
-    if not options.render:
+    if not options.render and options.only != EVALUATE:
         results = _measured(options)
         before = read(RESULTS) if options.only and RESULTS.exists() else None
         write(merged(before, results), RESULTS)
+    if not options.render and options.only in (None, EVALUATE):
+        print(f"{EVALUATE} ...", file=sys.stderr, flush=True)
+        evaluate.write(evaluate.measure(), EVALUATION)
     render(read(RESULTS), PAGE)
+    between(evaluate.tables(evaluate.read(EVALUATION)), EVALUATION_PAGE)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -48,7 +70,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--rounds", type=int, default=ROUNDS, help="runs of each side, in turn, but for growth; default: %(default)s"
     )
-    parser.add_argument("--only", choices=[*MEASUREMENTS, GROWTH], help="one measurement; other rows stay")
+    parser.add_argument("--only", choices=[*MEASUREMENTS, GROWTH, EVALUATE], help="one measurement; other rows stay")
     parser.add_argument("--render", action="store_true", help="measure nothing: write the page from the results again")
     options = parser.parse_args(arguments)
     if options.lines < 1000 or options.rounds < 1:

@@ -14,13 +14,18 @@ _WORDS = {True: "yes", False: "**no**", None: "-"}
 
 
 def render(results: Results, page: Path) -> None:
+    """The tables of the results between the markers of the page."""
+    between(tables(results), page)
+
+
+def between(shown: str, page: Path) -> None:
     """Replace what stands between the markers; raises ``ValueError`` for a page without them."""
     text = page.read_text("utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{page.name} lacks the markers {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n{tables(results)}\n{END}{after}", "utf-8")
+    page.write_text(f"{before}{BEGIN}\n{shown}\n{END}{after}", "utf-8")
 
 
 def tables(results: Results) -> str:
@@ -40,7 +45,7 @@ def tables(results: Results) -> str:
 
 def _targets(rows: Sequence[Row]) -> str:
     head = ("name", "ours", "yardstick", "lines", "measured", "spread", "wall", "target", "reached")
-    return _table(head, [_target(row) for row in rows], right=(3, 4, 5, 6, 7))
+    return table(head, [_target(row) for row in rows], right=(3, 4, 5, 6, 7))
 
 
 def _target(row: Row) -> tuple[str, ...]:
@@ -61,7 +66,7 @@ def _target(row: Row) -> tuple[str, ...]:
 def _used(rows: Iterable[Row]) -> str:
     head = ("name", "CPU s", "yardstick", "wall s", "yardstick", "peak MB", "yardstick")
     cells = [(row.name, *_beside(row.ours, row.yardstick)) for row in rows if row.ours and row.yardstick]
-    return _table(head, cells, right=range(1, 7))
+    return table(head, cells, right=range(1, 7))
 
 
 def _beside(ours: Usage, yardstick: Usage) -> Iterable[str]:
@@ -80,7 +85,7 @@ def _stages(results: Results) -> str:
     for item in results.stages:
         cpu, wall, peak = _figures(item.used)
         rows.append((item.stage, f"{item.lines:,}", cpu, f"{item.used.cpu_s / item.lines * 1e6:.1f}", wall, peak))
-    return _table(head, rows, right=range(1, 6))
+    return table(head, rows, right=range(1, 6))
 
 
 def _number(number: float, unit: str) -> str:
@@ -93,7 +98,8 @@ def _spread(spread: Spread, unit: str) -> str:
     return f"{_number(spread.least, unit)} to {_number(spread.greatest, unit)}"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> str:
+    """A table of Markdown; ``right`` are the columns with numbers."""
     columns = set(right)
     rule = ["---:" if place in columns else "---" for place in range(len(head))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))

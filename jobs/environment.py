@@ -23,7 +23,7 @@ from quotaloop.errors import QuotaloopError
 NAME = "environment"
 PYTHON = f"./{NAME}/bin/python"
 _ROOT = "quotaloop"
-_EXTRAS = ("mapreduce",)
+_EXTRAS = ("mapreduce", "backtest")
 _LAUNCHER = f"""#!/bin/sh
 here=$(cd "$(dirname "$0")/.." && pwd -P)
 export PYTHONPATH="$here/packages${{PYTHONPATH:+:$PYTHONPATH}}"

@@ -1,81 +1,97 @@
-"""The way back: from the newest release to a policy, and from the policy to the file that limiters read."""
+"""From the newest release to the next policy: derived, tried on history, past every gate, then given an epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
-from jobs.audit.waivers import waivers
+from msgspec.structs import replace
+
+from jobs.backtest import Trial, backtest
+from jobs.fit_hours import as_of, fit_hours, is_recent
 from jobs.work import Work
 from quotaloop import faults
-from quotaloop.events.columns import HOUR_MS
-from quotaloop.marts.release import Day, Release, read_days, rfc3339
+from quotaloop.errors import CheckRefused
+from quotaloop.marts.release import Release, rfc3339
 from quotaloop.marts.views import open_views
-from quotaloop.quotas.derive import derive as derive_policy
-from quotaloop.quotas.derive import renew
-from quotaloop.quotas.fitness import Fitness, Stamps, fitness, strays
-from quotaloop.quotas.policy import Policy, check_push, epoch_ms, newest, store_policy
-from quotaloop.raw import closing
-from quotaloop.raw.lost import losses
+from quotaloop.quotas.derivation.derive import derive as derive_policy
+from quotaloop.quotas.derivation.derive import renew
+from quotaloop.quotas.fitness import Fitness
+from quotaloop.quotas.policy import (
+    Policy,
+    check_push,
+    derived_ms,
+    epoch_ms,
+    is_pinned,
+    newest,
+    store_policy,
+    stored_ms,
+)
+from quotaloop.quotas.trial import gate
 from quotaloop.results import Derivation
-from quotaloop.sinks import file as file_sink
+from quotaloop.sinks.configured import sinks
+
+_TABLES = ("demand_minutely", "rate_limit_usage", "events")
 
 
-def fit_hours(work: Work, release: Release) -> Fitness:
-    """Which hours of a release may move quotas."""
-    days = read_days(work.store, release)
-    stray = _strays(work, days)
-    counted = {hour: word for day in days.values() for hour, word in day.counted.items()}
-    waived = {
-        hour
-        for waiver in waivers(work.store)
-        if waiver.path in release.waivers
-        for day in days.values()
-        for hour, rows in day.outcomes.items()
-        if any(tuple(row[:3]) == (waiver.range.topic, waiver.range.partition, waiver.range.start) for row in rows)
-    }
-    with open_views(work.store, release, tables=["completeness_hourly"], proven=True) as connection:
-        rows = connection.execute(
-            "SELECT epoch_ms(hour), sum(expected), sum(missing) FROM completeness_hourly GROUP BY hour"
-        ).fetchall()
-    return fitness(
-        sorted(counted),
-        twice={hour for hour, word in counted.items() if word == "twice"},
-        waived=waived,
-        stray=stray,
-        stamps=[Stamps(*row) for row in rows],
-        lost=_lost(work, days, stray),
-        late=_late(work, days, stray),
-        settings=work.settings,
-    )
+class GateRefused(CheckRefused):
+    """A gate is against the policy; the limits stay as they are."""
 
 
-def derive(work: Work) -> Derivation:
-    """A policy from the newest release, if the newest policy is of an earlier one.
+def derive(
+    work: Work, *, backfill: bool = False, accepted: AbstractSet[str] = frozenset(), dry_run: bool = False
+) -> Derivation:
+    """A policy from the newest release, if the newest policy is of an earlier one and there are newer hours.
 
     The time it stands for is the end of the newest hour that was counted twice: the same release gives the same policy
-    whenever it is derived.
+    whenever it is derived. With ``backfill``, a release that only brought older hours moves limits too. Raises
+    ``CheckRefused`` where a gate is against it that is not among those ``accepted``; with ``dry_run`` it is only told,
+    and nothing is stored.
     """
     release, previous = work.latest, newest(work.store)
-    if release is None:
-        return Derivation(previous, False, "there is no release to derive from", 0, {})
-    if previous is not None and previous.release >= release.number:
-        return Derivation(previous, False, f"policy {previous.epoch} is of release {previous.release} already", 0, {})
-    fit = fit_hours(work, release)
-    as_of = _as_of(work, release)
-    if not _recent(work, fit, as_of):
-        return _renewed(work, previous, as_of, fit)
-    tables = ("demand_minutely", "rate_limit_usage", "events")
+    if (reason := _no_reason(work, release, previous, backfill=backfill)) is not None:
+        return Derivation(previous, False, reason, before=previous)
+    assert release is not None
+    fit, end = fit_hours(work, release), as_of(work, release)
+    if not is_recent(work, fit, end) or is_pinned(work.store, previous):
+        return _same_again(work, previous, end, fit, dry_run=dry_run)
     since = rfc3339(max(0, fit.fit[-1] - work.settings.quota_span))[:10]
-    with open_views(work.store, release, tables=tables, proven=True, since=since) as connection:
+    with open_views(work.store, release, tables=_TABLES, proven=True, since=since) as connection:
         policy = derive_policy(
             connection,
             hours=fit.fit,
             release=release.number,
             settings=work.settings,
             previous=previous,
-            as_of_ms=as_of,
+            as_of_ms=end,
         )
-    return _stored(work, policy, previous, f"derived from {len(fit.fit)} hours of release {release.number}", fit)
+    objections = _objections(work, release, _span(work, fit), policy, previous)
+    if not dry_run and (refused := [one for one in objections if one.gate not in accepted]):
+        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+        raise GateRefused(f"{refused[0]}{more}; `quotas diff` shows all")
+    said = f"derived from {len(fit.fit)} hours of release {release.number}"
+    return _stored(work, _on_record(policy, objections), previous, said, fit, objections, dry_run=dry_run)
+
+
+def renew_by_clock(work: Work) -> Derivation | None:
+    """Let a live policy not expire because nothing new could be derived: the same limits, from now on.
+
+    A policy is live if it was stored before it expired; one from a backfill is not, and is left alone. It is renewed
+    once half of its time is over, as long as its limits are young enough; None where there is nothing to do. Raises
+    ``CheckRefused`` where it has expired and cannot be renewed: every tenant has safe capacity then.
+    """
+    policy, now = newest(work.store), work.now_ms()
+    if policy is None or stored_ms(work.store, policy) >= epoch_ms(policy.expires_at):
+        return None
+    if 2 * now < epoch_ms(policy.valid_from) + epoch_ms(policy.expires_at):
+        return None
+    renewal = renew(policy, as_of_ms=now, settings=work.settings)
+    if renewal.policy is not None:
+        said = "limits unchanged: nothing newer to derive from" + (f"; {renewal.warning}" if renewal.warning else "")
+        return _stored(work, renewal.policy, policy, said, Fitness((), {}))
+    if now >= epoch_ms(policy.expires_at):
+        raise CheckRefused(f"policy {policy.epoch} has expired, every tenant has safe capacity: {renewal.warning}")
+    return Derivation(policy, False, f"limits unchanged: {renewal.warning}", before=policy)
 
 
 def is_pending(work: Work) -> bool:
@@ -83,96 +99,89 @@ def is_pending(work: Work) -> bool:
     policy = newest(work.store)
     if work.latest is None or policy is None:
         return work.latest is not None
-    if policy.release >= work.latest.number:
+    if _no_reason(work, work.latest, policy, backfill=False) is not None:
         return False
-    as_of = _as_of(work, work.latest)
-    return epoch_ms(policy.valid_from) < as_of or _recent(work, fit_hours(work, work.latest), as_of)
+    end = as_of(work, work.latest)
+    return epoch_ms(policy.valid_from) < end or is_recent(work, fit_hours(work, work.latest), end)
 
 
-def publish(work: Work) -> Policy | None:
-    """The newest policy to the file sink, unless it is there; read back and compared."""
-    policy = newest(work.store)
-    if policy is None:
+def _no_reason(work: Work, release: Release | None, previous: Policy | None, *, backfill: bool) -> str | None:
+    """Why nothing is to be derived."""
+    if release is None:
+        return "there is no release to derive from"
+    if previous is None:
         return None
-    there = file_sink.read_back(work.store)
-    if there is None or there.epoch < policy.epoch:
-        file_sink.publish(work.store, policy)
-    file_sink.verify(work.store, policy)
-    faults.reached("policy:published")
-    return policy
+    if previous.release >= release.number and not backfill:
+        return f"policy {previous.epoch} is of release {previous.release} already"
+    if as_of(work, release) <= derived_ms(previous) and not backfill:
+        return (
+            f"limits unchanged: release {release.number} brings no newer hour than policy {previous.epoch} was derived "
+            "from; `quotaloop quotas derive --backfill` lets older hours move them"
+        )
+    return None
 
 
-def _late(work: Work, days: Mapping[str, Day], stray: frozenset[int]) -> dict[int, tuple[int, int]]:
-    """Per hour (epoch ms) with any: accepted events that came after it had closed, and all its accepted events.
-
-    Only of hours that may still move quotas. Files have none: their hours are closed by the import.
-    """
-    hours = {hour: rows for day in days.values() for hour, rows in day.outcomes.items()}
-    first = max(hours.keys() - stray, default=0) - work.settings.quota_span
-    recent = {hour: rows for hour, rows in hours.items() if hour >= first}
-    closings = {name: closing.of_hours(work.store, name, recent) for name in closing.kafka_topics(work.store)}
-    found = {}
-    for hour, rows in recent.items():
-        late = 0
-        for topic, partition, start, accepted, *_ in rows:
-            record = closings.get(topic, {}).get(hour)
-            late += accepted if record is not None and start >= record.ends.get(partition, 0) else 0
-        if late:
-            found[hour] = (late, sum(row[3] for row in rows))
-    return found
+def _span(work: Work, fit: Fitness) -> Sequence[int]:
+    """The fit hours that limits are derived from."""
+    return [hour for hour in fit.fit if hour > fit.fit[-1] - work.settings.quota_span]
 
 
-def _lost(work: Work, days: Mapping[str, Day], stray: frozenset[int]) -> frozenset[int]:
-    """Hours (epoch ms) that offsets may be of which never landed.
-
-    Those from the hour that most events of the range before are of, up to the time of the next records, or, where there
-    were none, of the landing.
-    """
-    hours = {hour: rows for day in days.values() for hour, rows in day.outcomes.items() if hour not in stray}
-    ranges: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
-    for hour, rows in hours.items():
-        for topic, partition, start, accepted, *_ in rows:
-            ranges.setdefault((topic, partition), []).append((start, accepted, -hour))
-    found: set[int] = set()
-    for topic in closing.kafka_topics(work.store):
-        for loss in losses(work.store, topic):
-            of_partition = ranges.get((topic, loss.range.partition), [])
-            before = [place for place in of_partition if place[0] < loss.range.start]
-            first = -max(before)[2] if before else 0
-            last = max(first, loss.found_at_ms if loss.next_ms is None else loss.next_ms)
-            found.update(hour for hour in hours if first <= hour <= last)
-    return frozenset(found)
+def _objections(
+    work: Work, release: Release, hours: Sequence[int], policy: Policy, in_force: Policy | None
+) -> tuple[gate.Objection, ...]:
+    """What the gates say; raises ``CheckRefused`` for a policy that a sink cannot hold, which nobody can accept."""
+    found = list(gate.step(policy, in_force, work.settings)) if in_force else []
+    targets = {}
+    for sink in sinks(work.settings, work.store):
+        sink.check(policy)
+        targets[sink.configuration.name] = sink.configuration.target
+    distinct = [target for place, target in enumerate(targets.values()) if target not in list(targets.values())[:place]]
+    known = [policy, in_force] if in_force else [policy]
+    outcomes = backtest(work, release, hours, [Trial(one, target) for target in distinct for one in known])
+    tables = [(outcome.minutes, one) for outcome, one in zip(outcomes, known * len(distinct), strict=True)]
+    after = {name: tables[distinct.index(target) * len(known)] for name, target in targets.items()}
+    before = {name: tables[distinct.index(target) * len(known) + 1] for name, target in targets.items() if in_force}
+    return (*found, *gate.backtest(after, before, work.settings))
 
 
-def _recent(work: Work, fit: Fitness, as_of: int) -> bool:
-    """Is there a fit hour among the last ``quota_span``?"""
-    return bool(fit.fit) and fit.fit[-1] + work.settings.quota_span >= as_of
+def _on_record(policy: Policy, objections: Sequence[gate.Objection]) -> Policy:
+    """The policy with what was said against a limit, and accepted, in its evidence."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for one in objections:
+        said.setdefault((one.tenant, one.kind), []).append(str(one))
+    limits = [
+        replace(limit, evidence=limit.evidence | {"accepted": said[limit.tenant, limit.kind]})
+        if (limit.tenant, limit.kind) in said
+        else limit
+        for limit in policy.limits
+    ]
+    return replace(policy, limits=tuple(limits))
 
 
-def _as_of(work: Work, release: Release) -> int:
-    """The end of the newest hour that was counted twice and is no stray (epoch ms)."""
-    days = read_days(work.store, release)
-    twice = {hour for day in days.values() for hour, word in day.counted.items() if word == "twice"}
-    return max(twice - _strays(work, days), default=0) + HOUR_MS
-
-
-def _strays(work: Work, days: Mapping[str, Day]) -> frozenset[int]:
-    accepted = {hour: sum(row[3] for row in rows) for day in days.values() for hour, rows in day.outcomes.items()}
-    return strays(accepted, work.settings.quota_span)
-
-
-def _renewed(work: Work, previous: Policy | None, as_of: int, fit: Fitness) -> Derivation:
+def _same_again(work: Work, previous: Policy | None, end: int, fit: Fitness, *, dry_run: bool) -> Derivation:
+    """The limits in force once more, where no hour is fit or a rollback pins them."""
     if previous is None:
         return Derivation(None, False, "no hour is fit for quotas, and there is no policy to renew", 0, dict(fit.unfit))
-    renewal = renew(previous, as_of_ms=as_of, settings=work.settings)
-    said = "no hour is fit for quotas: limits unchanged" + (f"; {renewal.warning}" if renewal.warning else "")
+    pinned = f"policy {previous.epoch} is pinned by a rollback until `quotaloop quotas resume`: limits unchanged"
+    said = pinned if is_pinned(work.store, previous) else "no hour is fit for quotas: limits unchanged"
+    renewal = renew(previous, as_of_ms=end, settings=work.settings)
+    said += f"; {renewal.warning}" if renewal.warning else ""
     if renewal.policy is None or renewal.policy.expires_at <= previous.expires_at:
-        return Derivation(previous, False, said, 0, dict(fit.unfit))
-    return _stored(work, renewal.policy, previous, said, fit)
+        return Derivation(previous, False, said, 0, dict(fit.unfit), previous)
+    return _stored(work, renewal.policy, previous, said, fit, dry_run=dry_run)
 
 
-def _stored(work: Work, policy: Policy, previous: Policy | None, said: str, fit: Fitness) -> Derivation:
+def _stored(
+    work: Work,
+    policy: Policy,
+    previous: Policy | None,
+    said: str,
+    fit: Fitness,
+    objections: tuple[gate.Objection, ...] = (),
+    *,
+    dry_run: bool = False,
+) -> Derivation:
     check_push(policy, previous)
-    is_new = store_policy(work.store, policy)
+    is_new = not dry_run and store_policy(work.store, policy)
     faults.reached("policy:numbered")
-    return Derivation(policy, is_new, said, len(fit.fit), dict(fit.unfit))
+    return Derivation(policy, is_new, said, len(fit.fit), dict(fit.unfit), previous, objections)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from jobs.feedback import is_pending
+from jobs.publication import is_published
 from jobs.work import Work
 from quotaloop.quotas.policy import epoch_ms, newest, rfc3339
-from quotaloop.sinks import file as file_sink
 
 
 def status(work: Work) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def status(work: Work) -> dict[str, Any]:
             "hours": len(work.closing),
             "unparsed": len(work.unparsed),
             "derivation": is_pending(work),
-            "publication": bool(policy and not file_sink.is_published(work.store, policy)),
+            "publication": bool(policy and not is_published(work, policy)),
         },
         "release": work.latest.number if work.latest else None,
         "pinned": work.pinned,

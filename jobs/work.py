@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +34,7 @@ class Work:
 
     settings: Settings
     progress: Progress = field(default_factory=Silence)
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000  # what decides whether a live policy expires
 
     @cached_property
     def store(self) -> Store:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import nullcontext
+from dataclasses import replace
 from graphlib import TopologicalSorter
 from importlib import import_module
 from typing import Any
 
 from jobs.work import Work
-from pipelines.loop import LOOP, TO_BUILD, TO_LIMITERS, TO_RAW, TO_RELEASE
+from pipelines.loop import LOOP, TO_BUILD, TO_LIMITERS, TO_POLICY, TO_RAW, TO_RELEASE
 from quotaloop.errors import CheckRefused, QuotaloopError
 from quotaloop.progress import Progress
-from quotaloop.quotas.policy import newest
-from quotaloop.results import Derivation, Done
+from quotaloop.quotas.policy import Policy, epoch_ms, newest, rfc3339
+from quotaloop.results import Derivation, Done, Publication
 from quotaloop.settings import Settings
 from quotaloop.storage.lease import lease
 
@@ -45,18 +46,31 @@ def _release(settings: Settings, progress: Progress) -> Done:
                 continue
             released = True
         fresh = Work(settings, progress)
-        results = _to_limiters(fresh)
-        return Done(fresh.latest, released, False, results["derive"], results["publish"], tuple(work.unfinished))
+        derivation, policy = _to_limiters(fresh)
+        return Done(fresh.latest, released, False, derivation, policy, tuple(work.unfinished))
     raise QuotaloopError(f"other runs released first {_TRIES} times in a row; try again")
 
 
-def _to_limiters(work: Work) -> dict[str, Any]:
-    """The stages after a release; where no limits can be derived from it, those in force stay, and the run goes on."""
+def _to_limiters(work: Work) -> tuple[Derivation, Policy | None]:
+    """The stages after a release; where no limits can be derived from it, those in force stay, and the run goes on.
+
+    Raises what keeps the policy from being in force somewhere, or from lasting.
+    """
     try:
-        return run_stages(work, TO_LIMITERS)
+        derivation: Derivation = run_stages(work, TO_POLICY)["derive"]
     except CheckRefused as refusal:
-        kept = Derivation(newest(work.store), False, f"limits unchanged: {refusal}", 0, {})
-        return {"derive": kept} | run_stages(work, set(TO_LIMITERS) - {"derive"})
+        derivation = Derivation(newest(work.store), False, f"limits unchanged: {refusal}")
+    results = run_stages(work, TO_LIMITERS)
+    renewal: Derivation | None = results["renew"]
+    if renewal is not None and renewal.policy is not None:
+        until = rfc3339(epoch_ms(renewal.policy.expires_at))
+        said = f"{derivation.message}; renewed until {until}" if renewal.is_new else renewal.message
+        derivation = replace(derivation, policy=renewal.policy, is_new=renewal.is_new, message=said)
+    publication: Publication | None = results["publish"]
+    if publication is None:
+        return derivation, None
+    publication.check()
+    return derivation, publication.policy
 
 
 def run_stages(work: Work, names: Iterable[str]) -> dict[str, Any]:

@@ -22,9 +22,11 @@ LOOP: tuple[Stage, ...] = (
     Stage("audit", "jobs.stages:audit", ("recount",)),
     Stage("release", "jobs.stages:release", ("audit",)),
     Stage("derive", "jobs.feedback:derive", ("release",)),
-    Stage("publish", "jobs.feedback:publish", ("derive",)),
+    Stage("renew", "jobs.feedback:renew_by_clock", ("derive",)),
+    Stage("publish", "jobs.publication:publish", ("renew",)),
 )
 TO_RAW = ("land",)
 TO_BUILD = ("parse", "build")
 TO_RELEASE = ("recount", "audit", "release")
-TO_LIMITERS = ("derive", "publish")
+TO_POLICY = ("derive",)
+TO_LIMITERS = ("renew", "publish")

@@ -16,8 +16,8 @@ from limits import storage, strategies
 from bench.data import Data
 from bench.meter import Usage
 from bench.pairs import Spread, in_turn, typical
-from bench.redis_server import running
 from bench.results import Row
+from peers.redis_server import RedisServer
 from quotaloop.limiter.leased_store import LeasedStore
 from quotaloop.limiter.memory import MemoryStore
 from quotaloop.limiter.redis_store import RedisStore, connect
@@ -50,7 +50,8 @@ def measure(data: Data, rounds: int) -> list[Row]:
         "throttled-memory": lambda: _throttled(throttled.MemoryStore(), _IN_MEMORY),
     }
     rows = _rows(in_memory, rounds, _IN_MEMORY, lambda used: used.cpu_s)
-    with data.scratch() as folder, running(folder) as url:
+    with data.scratch() as folder, RedisServer(folder) as server:
+        url = server.url
         shared = {
             "limiter-redis": lambda: _ours(_redis(url), "fixed_window", _OVER_REDIS),
             "limiter-redis-gcra": lambda: _ours(_redis(url), "gcra", _OVER_REDIS),

@@ -14,7 +14,7 @@ from bench.results import Row
 from quotaloop.limiter.memory import MemoryStore
 from quotaloop.limiter.rules import Algorithm, rule_of
 from quotaloop.limiter.store import Ask
-from quotaloop.quotas.replay import PASSED, Attempts, Counter, replay
+from quotaloop.quotas.trial.replay import PASSED, Attempts, Counter, replay
 
 ALGORITHMS: tuple[Algorithm, ...] = ("token_bucket", "fixed_window", "sliding_window", "sliding_log")
 AT_LEAST = 5.0  # million a second

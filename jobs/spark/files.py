@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from quotaloop.marts.release import FileEntry
+from quotaloop.storage.parquet import held_by_arrow
 from quotaloop.storage.store import Store
 
 _HOUR_MS = 3_600_000
@@ -41,7 +42,7 @@ def write_rows(store: Store, table: pa.Table, *, folder: str, revision: str, mom
     path = _path(folder, revision, moment, part)
     if not store.write_if_absent(path, data):
         data = store.read(path)
-        there = pq.read_metadata(pa.BufferReader(data)).num_rows
+        there = pq.read_metadata(held_by_arrow(data)).num_rows
         if there != table.num_rows:
             raise RuntimeError(f"{path} has {there} rows where this build makes {table.num_rows}")
     hours = () if pa.types.is_date(table.schema.field(0).type) else (moment,)

@@ -24,9 +24,15 @@ POINTS = (
     "release:numbered",
     "release:current",
     "policy:numbered",
+    "policy:put",
     "policy:published",
 )
 LANDING_POINTS = ("kafka:claimed", "kafka:copied", "kafka:range", "kafka:closed")
+REDIS_SINK_POINTS = ("redis_sink:checked", "redis_sink:written")
+KAFKA_SINK_POINTS = ("kafka_sink:sent", "kafka_sink:committed")
+LITELLM_SINK_POINTS = ("litellm:checked", "litellm:updated")
+KONG_SINK_POINTS = ("kong:checked",)
+ENVOY_SINK_POINTS = ("envoy_sink:begun", "envoy_sink:written", "envoy_sink:link_made", "envoy_sink:linked")
 
 
 def reached(point: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -52,6 +53,12 @@ class Settings:
     quota_span: int = 28 * 86_400_000
     quantile: float = 0.99
     headroom: float = 1.25
+    dead_band_up: float = 0.05
+    dead_band_down: float = 0.2
+    greatest_step_up: float = 2.0
+    greatest_step_down: float = 0.5
+    shape_weeks: int = 3
+    greatest_burst: float = 2.0
     floor_requests: int = 10
     floor_tokens: int = 1_000
     floor_compute: int = 1_000_000
@@ -69,6 +76,7 @@ class Settings:
     safe_capacity_compute: int = 6_000_000
     safe_capacity_concurrency: int = 4
     weights: str = ""
+    suspended: str = ""
     spark_master: str = "local[*]"
     spark_memory: str = "1g"
     spark_executors: int = 2
@@ -77,6 +85,10 @@ class Settings:
     hadoop_streaming_jar: str = ""
     task_python: str = ""
     task_memory: str = "2GB"
+    sinks: str = ""
+    max_denied_share: float = 0.05
+    max_over_share: float = 0.0
+    backtest_on: str = "process"
     lease: int = 5 * 60_000
     patience: int = 20_000
 
@@ -101,6 +113,7 @@ _SIZE = re.compile(r"([1-9][0-9]*)(MB|GB)")
 _WORDS = {
     "completeness": COMPLETENESS,
     "land_on": ("process", "spark"),
+    "backtest_on": ("process", "spark"),
     "recount_on": ("auto", "local", "hadoop"),
     "kafka_security": ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"),
 }
@@ -167,6 +180,8 @@ def _from_file(config: Path | None) -> dict[str, Any]:
 
 
 def _typed(name: str, kind: str, value: Any) -> Any:
+    if name == "sinks" and isinstance(value, dict):  # tables of the settings file
+        return json.dumps(value, sort_keys=True)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise UsageError(f"setting {name}: {value!r} is neither text nor a number")
     if name in _DURATIONS:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.audit.waivers import waive
-from jobs.feedback import derive, fit_hours, is_pending, publish
+from jobs.feedback import GateRefused, derive, is_pending, renew_by_clock
+from jobs.fit_hours import fit_hours
 from jobs.work import Work
 from quotaloop.errors import CheckRefused, InputUnreadable
-from quotaloop.quotas.policy import Policy, instant, newest, policies, same_limits, store_policy
+from quotaloop.quotas.policy import Policy, instant, newest, policies, same_limits
 from quotaloop.raw import closing, topics
 from quotaloop.raw.lost import Lost, note
 from quotaloop.raw.ranges import Range
 from quotaloop.settings import Settings
-from tests.marts.handmade import DAY, HOUR, Handmade, Row, at, limit, policy
-
-PUBLISHED = "published/policy.json"
+from tests.marts.handmade import DAY, HOUR, Handmade, Row, at
 
 
 @pytest.fixture
@@ -172,8 +172,6 @@ def test_a_newer_release_gives_the_next_policy(made: Handmade) -> None:
 def test_without_a_release_there_is_nothing_to_derive_from(made: Handmade) -> None:
     found = derive(work(made))
     assert (found.policy, found.is_new, found.message) == (None, False, "there is no release to derive from")
-    assert publish(work(made)) is None
-    assert not made.store.exists(PUBLISHED)
 
 
 def test_without_a_fit_hour_and_a_policy_there_is_none(made: Handmade) -> None:
@@ -268,46 +266,111 @@ def test_a_renewed_policy_gives_way_to_fit_hours(unfit: Handmade) -> None:
     assert (found.epoch, found.release, limits(found)) == (3, 3, {"a": 100})
 
 
-def test_a_policy_is_published_once(made: Handmade) -> None:
-    store_policy(made.store, policy(1, limit("a", "requests", 5)))
-    assert publish(work(made)) == newest(made.store)
-    assert made.store.read(PUBLISHED) == made.store.read("policies/0000000001.json")
-    there = made.store.path(PUBLISHED).stat()
-    publish(work(made))
-    after = made.store.path(PUBLISHED).stat()
-    assert (after.st_ino, after.st_mtime_ns) == (there.st_ino, there.st_mtime_ns)
+def test_a_backfill_moves_no_limits_unless_asked(made: Handmade) -> None:
+    demand(made, 5, 40)
+    made.publish()
+    first = derive(work(made)).policy
+    demand(made, 3, 80)
+    made.publish()
+    kept = derive(work(made))
+    assert (kept.policy, kept.is_new) == (first, False)
+    assert kept.message.startswith("limits unchanged: release 2 brings no newer hour than policy 1 was derived from")
+    assert not is_pending(work(made))
+    asked = derive(work(made), backfill=True)
+    assert (asked.is_new, limits(asked.policy)) == (True, {"a": 100})
 
 
-def test_the_newest_policy_takes_the_place_of_an_older_one(made: Handmade) -> None:
-    store_policy(made.store, policy(1, limit("a", "requests", 5)))
-    publish(work(made))
-    for epoch in (2, 3):
-        store_policy(made.store, policy(epoch, limit("a", "requests", 5)))
-    found = publish(work(made))
-    assert found is not None
-    assert found.epoch == json.loads(made.store.read(PUBLISHED))["epoch"] == 3
+def attempts(made: Handmade, hour: int, *tokens: int) -> None:
+    """Served requests of so many tokens, 20 s apart from the beginning of an hour, with their demand."""
+    rows: list[Row] = []
+    minutes: dict[int, list[int]] = {}
+    for place, amount in enumerate(tokens):
+        row: Row = {"event_id": f"a-{place}", "ts": at(hour) + timedelta(seconds=20 * place), "hour": at(hour)}
+        row |= {"tenant": "a", "model": "m", "api_version": "v1", "outcome": "ok", "status": 200}
+        row |= {"duration_us": 1_000, "gpu_us": 0, "topic": "t", "offset": place}
+        rows.append(row | {"input_tokens": amount, "total_tokens": amount})
+        minutes.setdefault(place // 3, []).append(amount)
+    demanded: list[Row] = []
+    for minute, amounts in minutes.items():
+        shared: Row = {"minute": at(hour, minute), "tenant": "a", "model": "m"}
+        for kind, amount in (("requests", len(amounts)), ("tokens", sum(amounts))):
+            demanded.append(shared | {"kind": kind, "demand": amount, "admitted": amount})
+    made.add("events", *rows, hours=hours(hour))
+    made.add("demand_minutely", *demanded, hours=hours(hour))
+    made.counted(*hours(hour))
 
 
-@pytest.mark.parametrize("edit", [b"\n", b" "])
-def test_a_published_policy_that_somebody_changed_is_refused(made: Handmade, edit: bytes) -> None:
-    store_policy(made.store, policy(1, limit("a", "requests", 5)))
-    publish(work(made))
-    edited = made.store.read(PUBLISHED) + edit
-    made.store.replace(PUBLISHED, edited)
-    with pytest.raises(CheckRefused, match="is not policy 1 as published"):
-        publish(work(made))
-    assert made.store.read(PUBLISHED) == edited
+def test_a_gate_refuses_limits_that_deny_what_capacity_could_carry(made: Handmade) -> None:
+    attempts(made, 0, 10, 10, 10, 460, 460, 10, 10, 10, 10, 10)
+    made.publish()
+    tight = {
+        "quantile": 0.5,
+        "floor_tokens": 1,
+        "headroom": 1.0,
+    }  # 460 tokens a minute, which the greatest request takes
+    windows = '{"edge": {"type": "file", "path": "edge.json", "algorithms": {"tokens": "fixed_window"}}}'
+    told = (
+        r"gate backtest: a, requests: sink edge would deny 2, 20\.0% of 10 that capacity could carry; .* \(and 1 more\)"
+    )
+    with pytest.raises(GateRefused, match=told):
+        derive(work(made, sinks=windows, **tight))
+    assert newest(made.store) is None
+    shown = derive(work(made, sinks=windows, **tight), dry_run=True)
+    assert (shown.is_new, [one.kind for one in shown.objections]) == (False, ["requests", "tokens"])
+    assert newest(made.store) is None
+    accepted = derive(work(made, sinks=windows, **tight), accepted={"backtest"}).policy
+    assert accepted is not None
+    assert accepted == newest(made.store)
+    (tokens,) = (one for one in accepted.limits if one.kind == "tokens")
+    assert tokens.limit == 460
+    assert tokens.evidence["accepted"] == [str(shown.objections[1])]
 
 
-def test_a_published_policy_newer_than_the_store_is_not_taken_back(made: Handmade) -> None:
-    store_policy(made.store, policy(1, limit("a", "requests", 5)))
-    publish(work(made))
-    later = Handmade(made.store.root.with_name("later"))
-    store_policy(later.store, policy(7, limit("a", "requests", 9)))
-    made.store.replace(PUBLISHED, later.store.read("policies/0000000007.json"))
-    with pytest.raises(CheckRefused):
-        publish(work(made))
-    assert json.loads(made.store.read(PUBLISHED))["epoch"] == 7
+def live(made: Handmade, stored_hour: int) -> None:
+    """Let the newest policy be stored so many hours after ``DAY``."""
+    known = newest(made.store)
+    assert known is not None
+    path = made.store.path(f"policies/{known.epoch:010d}.json")
+    os.utime(path, ((DAY + stored_hour * HOUR) / 1000,) * 2)
+
+
+def clock(made: Handmade, hour: int, **changed: Any) -> Work:
+    return Work(Settings(store=made.store.url, **changed), now_ms=lambda: DAY + hour * HOUR)
+
+
+def test_a_live_policy_is_renewed_by_the_clock_when_half_of_its_time_is_over(made: Handmade) -> None:
+    demand(made, 0, 40)
+    made.publish()
+    first = derive(work(made)).policy
+    live(made, 2)
+    assert renew_by_clock(clock(made, 24)) is None
+    renewed = renew_by_clock(clock(made, 25))
+    assert renewed is not None
+    assert renewed.policy is not None
+    assert first is not None
+    assert same_limits(renewed.policy, first)
+    assert (renewed.is_new, renewed.policy.epoch) == (True, 2)
+    assert renewed.policy.expires_at == instant(DAY + (25 + 48) * HOUR)
+
+
+def test_a_policy_of_a_backfill_is_left_alone_by_the_clock(made: Handmade) -> None:
+    demand(made, 0, 40)
+    made.publish()
+    derive(work(made))
+    live(made, 49)
+    assert renew_by_clock(clock(made, 50)) is None
+
+
+def test_a_live_policy_that_is_too_old_to_renew_is_no_success_once_it_has_expired(made: Handmade) -> None:
+    demand(made, 0, 40)
+    made.publish()
+    derive(work(made))
+    live(made, 2)
+    warned = renew_by_clock(clock(made, 48, max_policy_age=24 * HOUR))
+    assert warned is not None
+    assert (warned.is_new, "too old to renew" in warned.message) == (False, True)
+    with pytest.raises(CheckRefused, match="policy 1 has expired, every tenant has safe capacity"):
+        renew_by_clock(clock(made, 49, max_policy_age=24 * HOUR))
 
 
 def test_quotas_are_not_derived_from_a_file_that_was_replaced(made: Handmade) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from jobs.publication import publish
 from jobs.status import status
 from jobs.work import Work
 from quotaloop.errors import CheckRefused
@@ -15,7 +16,6 @@ from quotaloop.parsed.unit import Note, Unit
 from quotaloop.quotas.policy import store_policy
 from quotaloop.raw.ranges import Range
 from quotaloop.settings import Settings
-from quotaloop.sinks.file import publish
 from quotaloop.version import fingerprint
 from tests.marts.handmade import DAY, Handmade, limit, policy
 
@@ -93,7 +93,7 @@ def test_a_policy_that_is_not_the_published_one_is_pending(made: Handmade) -> No
     first, second = (policy(epoch, LIMIT, release=1) for epoch in (1, 2))
     store_policy(made.store, first)
     assert look(made)["pending"]["publication"] is True
-    publish(made.store, first)
+    publish(Work(Settings(store=made.store.url)))
     assert look(made)["pending"]["publication"] is False
     store_policy(made.store, second)
     assert look(made)["pending"]["publication"] is True

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from peers.redis_server import RedisServer
 from quotaloop.limiter.memory import MemoryStore
 from quotaloop.limiter.store import CounterStore
-from tests.redis_server import RedisServer
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from peers.redis_server import RedisServer
 from quotaloop.limiter import Limiter
 from quotaloop.limiter.concurrency import Concurrency
 from quotaloop.limiter.memory import MemoryStore
@@ -24,7 +25,6 @@ from quotaloop.limiter.redis_store import RedisStore, connect
 from quotaloop.limiter.rules import rule_of
 from quotaloop.limiter.store import Ask, CounterStore, StoreUnavailable
 from tests.limiter.test_limiter import SAFE, limit, policy
-from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.peers
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from tests.loop.stores import REPOSITORY, Loop
+from jobs.backtest import Trial, backtest
+from jobs.work import Work
+from quotaloop.quotas.policy import newest
+from quotaloop.quotas.target import OURS, Target
+from tests.loop.stores import DAY, HOUR, REPOSITORY, Loop
 
 SAMPLE = REPOSITORY / "data" / "sample"
 TRUTH: dict[str, Any] = json.loads((SAMPLE / "truth.json").read_text("utf-8"))
@@ -159,3 +163,25 @@ def test_a_second_run_finds_nothing_to_do_and_changes_nothing(loop: Loop) -> Non
     assert (again["release"], again["released"], again["policy_new"]) == (1, False, False)
     assert loop.bytes() == before
     loop.check_whole()
+
+
+@pytest.mark.parametrize("where", ["groups", "spark"])
+def test_a_backtest_in_groups_of_tenants_and_on_spark_gives_the_same_rows(
+    released: Released, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = released.loop.work()
+    release, policy = released.loop.release(), newest(work.store)
+    assert policy is not None
+    hours = [DAY + number * HOUR for number in range(48)]
+    windows = Target({"requests": "fixed_window", "tokens": "sliding_window"}, after=frozenset({"tokens"}))
+    trials = [Trial(policy, OURS), Trial(policy, replace(windows, token_classes=frozenset({"input", "output"})))]
+    alone = backtest(work, release, hours, trials)
+    assert [outcome.rows.num_rows > 1_000 for outcome in alone] == [True, True]
+    if where == "groups":
+        monkeypatch.setattr("jobs.backtest._EVENTS_A_GROUP", 9_000)
+    else:
+        work = Work(replace(released.loop.settings, backtest_on="spark"))
+    for one, other in zip(alone, backtest(work, release, hours, trials), strict=True):
+        assert other.rows.equals(one.rows)
+        order = [(name, "ascending") for name in ("tenant", "kind", "minute")]
+        assert other.minutes.sort_by(order).equals(one.minutes.sort_by(order))

@@ -22,7 +22,8 @@ CREATE TABLE usage_written (hour_ms BIGINT, tenant VARCHAR, kind VARCHAR, demand
 CREATE VIEW rate_limit_usage AS SELECT make_timestamptz(hour_ms * 1000) AS hour, * EXCLUDE hour_ms FROM usage_written;
 CREATE TABLE attempts_written (event_id VARCHAR, ts_ms BIGINT, tenant VARCHAR, route VARCHAR, api_key_id VARCHAR,
     model VARCHAR, api_version VARCHAR, outcome VARCHAR, retry_of VARCHAR, wanted_tokens BIGINT, total_tokens BIGINT,
-    gpu_ms DOUBLE, duration_ms DOUBLE);
+    gpu_ms DOUBLE, duration_ms DOUBLE, input_tokens BIGINT DEFAULT 0, cache_read_tokens BIGINT DEFAULT 0,
+    cache_write_tokens BIGINT DEFAULT 0, output_tokens BIGINT DEFAULT 0, reasoning_tokens BIGINT DEFAULT 0);
 CREATE VIEW events AS SELECT make_timestamptz(ts_ms * 1000) AS ts,
     make_timestamptz(ts_ms // 3600000 * 3600000000) AS hour, * EXCLUDE ts_ms FROM attempts_written;
 """

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quotaloop.errors import UsageError
-from quotaloop.quotas.fair_share import weighted_max_min, weights_of
+from quotaloop.quotas.fair_share import max_min_from, weighted_max_min, weights_of
 
 NAMES = st.sampled_from("abcdefgh")
 WANTS = st.dictionaries(NAMES, st.integers(0, 1000), max_size=8)
@@ -24,6 +24,30 @@ def test_keshavs_example_demands_2_and_2_6_and_4_and_5_share_10_as_2_and_2_6_and
 def test_keshavs_weighted_example_gives_4_and_2_and_6_and_4_of_16() -> None:
     wants = {"a": 4, "b": 2, "c": 10, "d": 4}
     assert weighted_max_min(wants, {"a": 2.5, "b": 4, "c": 0.5, "d": 1}, 16) == {"a": 4, "b": 2, "c": 6, "d": 4}
+
+
+@pytest.mark.parametrize(
+    ("wants", "least", "weights", "capacity", "shares"),
+    [
+        ((99, 99, 99, 99), (0, 0, 0, 0), (1, 1, 1, 1), 40, (10, 10, 10, 10)),
+        ((100, 50, 11, 3), (0, 0, 0, 0), (1, 1, 1, 1), 40, (13, 13, 11, 3)),
+        ((99, 99, 99, 99), (20, 18, 0, 2), (1, 1, 1, 1), 40, (20, 18, 0, 2)),
+        ((99, 99, 99, 99), (0, 0, 0, 0), (2, 1, 1, 0.5), 45, (20, 10, 10, 5)),
+        ((10, 11, 30, 20), (0, 0, 0, 0), (2, 1, 1, 0.5), 45, (10, 11, 16, 8)),
+        ((99, 99, 99, 99), (20, 0, 5, 15), (2, 1, 1, 0.5), 45, (20, 5, 5, 15)),
+    ],
+    ids=["EqualSharing", "LowMaxShares", "MinShares", "WeightedSharing", "WithMaxShares", "WithMinShares"],
+)
+def test_the_vectors_of_hadoops_fair_scheduler_hold(
+    wants: tuple[int, ...],
+    least: tuple[int, ...],
+    weights: tuple[float, ...],
+    capacity: int,
+    shares: tuple[int, ...],
+) -> None:
+    """Of Apache Hadoop's ``TestComputeFairShares``; 99 where a pool has no greatest share."""
+    named = [dict(zip("abcd", numbers, strict=True)) for numbers in (least, wants, weights, shares)]
+    assert max_min_from(named[0], named[1], named[2], capacity) == named[3]
 
 
 def test_twice_the_weight_is_twice_the_share_when_all_want_more() -> None:
@@ -87,6 +111,28 @@ def test_the_order_in_which_tenants_come_does_not_matter(
     assert list(weighted_max_min(wants, weights, capacity).items()) == list(
         weighted_max_min(backwards, weights, capacity).items()
     )
+
+
+@given(WANTS, WEIGHTS, CAPACITIES, st.data())
+def test_the_greater_of_the_least_and_the_share_uses_exactly_what_can_be_used(
+    wants: dict[str, int], weights: dict[str, float], capacity: int, data: st.DataObject
+) -> None:
+    least = {name: data.draw(st.integers(0, want)) for name, want in wants.items()}
+    if sum(least.values()) <= capacity:
+        shares = max_min_from(least, wants, weights, capacity)
+        assert all(least[name] <= shares[name] <= want for name, want in wants.items())
+        assert sum(shares.values()) == min(capacity, sum(wants.values()))
+        poor = {name: shares[name] / Fraction(weights.get(name, 1)) for name in wants if shares[name] < wants[name]}
+        above = [name for name in wants if shares[name] > least[name]]
+        for rich in above:
+            level = (shares[rich] - 1) / Fraction(weights.get(rich, 1))
+            assert all(level < (shares[name] + 1) / Fraction(weights.get(name, 1)) for name in poor)
+
+
+def test_without_a_least_it_is_the_max_min_share() -> None:
+    wants = {"a": 4, "b": 2, "c": 10, "d": 4}
+    weights = {"a": 2.5, "b": 4, "c": 0.5, "d": 1}
+    assert max_min_from(dict.fromkeys(wants, 0), wants, weights, 12) == weighted_max_min(wants, weights, 12)
 
 
 def test_weights_are_read_as_decimals() -> None:

@@ -27,6 +27,27 @@ def weighted_max_min(wants: Mapping[str, int], weights: Mapping[str, Weight], ca
     return _rounded(_exact_shares(wants, {name: _fraction(weights.get(name, 1)) for name in wants}, capacity))
 
 
+def max_min_from(
+    least: Mapping[str, int], wants: Mapping[str, int], weights: Mapping[str, Weight], capacity: int
+) -> dict[str, int]:
+    """The greater of ``least`` and the weighted max-min share, where ``capacity`` carries all of ``least``.
+
+    As in Long, Ho and Rad, "Weighted fairness with MCR guarantee" (2000), and in Hadoop's fair scheduler: who would get
+    less than its least has that, and the others share what then remains. Each want is at least its ``least``.
+
+    >>> max_min_from({"a": 60, "b": 0, "c": 0}, {"a": 90, "b": 90, "c": 10}, {}, 100)
+    {'a': 60, 'b': 30, 'c': 10}
+    """
+    held: dict[str, int] = {}
+    while True:
+        rest = {name: want for name, want in wants.items() if name not in held}
+        shares = weighted_max_min(rest, weights, capacity - sum(held.values()))
+        below = {name: least[name] for name, share in shares.items() if share < least[name]}
+        if not below:
+            return held | shares
+        held |= below
+
+
 def weights_of(text: str) -> dict[str, Fraction]:
     """Weights of the setting ``acme=3,globex=1.5``; raises ``UsageError``.
 

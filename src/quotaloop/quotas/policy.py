@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
-from quotaloop.errors import CheckRefused
+from quotaloop.errors import CheckRefused, UsageError
 from quotaloop.storage.store import Store, read_files
 
 FORMAT: Literal["quotaloop/policy@1"] = "quotaloop/policy@1"
 FOLDER = "policies"
 Kind = Literal["requests", "tokens", "concurrency", "compute"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+RATES: tuple[Kind, ...] = ("requests", "tokens", "compute")  # kinds with an amount in a period
 
 _EXACT = 2**53 - 1  # the greatest integer that every JSON reader keeps exactly
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
@@ -146,6 +148,54 @@ def newest(store: Store) -> Policy | None:
     """The stored policy of the greatest epoch."""
     paths = _paths(store)
     return _of_path(paths[-1], store.read(paths[-1])) if paths else None
+
+
+def at_epoch(known: Sequence[Policy], epoch: int) -> Policy:
+    """The policy of that epoch; raises ``UsageError``."""
+    for policy in known:
+        if policy.epoch == epoch:
+            return policy
+    raise UsageError(
+        f"there is no policy {epoch}; there are {', '.join(str(policy.epoch) for policy in known) or 'none'}"
+    )
+
+
+def stored_ms(store: Store, policy: Policy) -> int:
+    """When a stored policy was stored (epoch ms)."""
+    return next(info.modified_ms for info in store.files(FOLDER) if info.path == _path(policy.epoch))
+
+
+def derived_ms(policy: Policy) -> int:
+    """When the newest of its limits was derived (epoch ms); where their evidence does not say it, when it was created.
+
+    Raises ``CheckRefused`` where the evidence holds what is no time.
+    """
+    created = rfc3339(epoch_ms(policy.created_at))
+    try:
+        times = [datetime.fromisoformat(limit.evidence.get("derived_at", created)) for limit in policy.limits]
+        return max(map(epoch_ms, times))
+    except (TypeError, ValueError) as error:
+        raise CheckRefused(f"evidence of policy {policy.epoch}: derived_at is not an RFC 3339 time") from error
+
+
+def is_pinned(store: Store, policy: Policy | None) -> bool:
+    """Are these the limits of a rollback that was not resumed since?"""
+    if policy is None or not any("rolled_back_to" in limit.evidence for limit in policy.limits):
+        return False
+    return not store.exists(_resume_path(policy.epoch))
+
+
+def resume(store: Store) -> int | None:
+    """Let limits be derived again after a rollback; the epoch it ends, None where nothing is pinned."""
+    policy = newest(store)
+    if policy is None or not is_pinned(store, policy):
+        return None
+    store.write_if_absent(_resume_path(policy.epoch), b"{}\n")
+    return policy.epoch
+
+
+def _resume_path(epoch: int) -> str:
+    return f"{FOLDER}/{epoch:010d}.resumed"
 
 
 def _path(epoch: int) -> str:

@@ -2,55 +2,76 @@
 
 from __future__ import annotations
 
-from quotaloop.errors import CheckRefused
+from typing import ClassVar
+
+from quotaloop.errors import CheckRefused, UsageError
 from quotaloop.quotas.policy import Policy, check_push, parse, render
-from quotaloop.storage.store import Store
+from quotaloop.quotas.target import OUR_CHOICES, OURS
+from quotaloop.sinks.sink import Configuration
 
 TARGET = "published/policy.json"
 
 
-def publish(store: Store, policy: Policy, *, path: str = TARGET) -> None:
-    """Put the policy in place of the one published before, then read it back; publishing it again changes nothing.
+class FileSink:
+    """The policy byte for byte at ``path``, a path of the store.
 
-    Raises ``CheckRefused``, with the last one still in place, for a policy that is not valid as a whole or not newer.
+    A store has no compare-and-set for a file that is replaced: two publications at once are kept apart by the lease of
+    a run, and ``drift`` sees the older one if it was last.
     """
-    published = read_back(store, path=path)
-    if published != policy:
-        check_push(policy, published)
-    if _bytes(store, path) != render(policy):
-        store.replace(path, render(policy))
-    verify(store, policy, path=path)
 
+    usual = OURS
+    choices = OUR_CHOICES
+    options: ClassVar = frozenset({"path"})
 
-def read_back(store: Store, *, path: str = TARGET) -> Policy | None:
-    """The published policy, None before the first; raises ``CheckRefused`` if what lies there is not a policy."""
-    data = _bytes(store, path)
-    if data is None:
-        return None
-    try:
-        return parse(data)
-    except CheckRefused as error:
-        raise CheckRefused(f"{path} is not a policy; remove it and publish again: {error}") from error
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self._store = configuration.store
+        self._path = configuration.options.get("path", TARGET)
+        if not isinstance(self._path, str) or ".." in self._path.split("/") or self._path.startswith("/"):
+            raise UsageError(f"sink {configuration.name}: path is one of the store, not {self._path!r}")
 
+    def check(self, policy: Policy) -> None:
+        """A file holds every valid policy."""
+        check_push(policy, None)
 
-def is_published(store: Store, policy: Policy, *, path: str = TARGET) -> bool:
-    """Are the published bytes exactly this policy's?"""
-    return _bytes(store, path) == render(policy)
+    def publish(self, policy: Policy) -> None:
+        """Put the policy in the place of the one before."""
+        published = self._published()
+        check_push(policy, published if published and published.epoch > policy.epoch else None)
+        if self._bytes() != render(policy):
+            self._store.replace(self._path, render(policy))
 
+    def epoch(self) -> int | None:
+        """Of the policy in the file."""
+        published = self._published()
+        return published.epoch if published else None
 
-def verify(store: Store, policy: Policy, *, path: str = TARGET) -> None:
-    """Raises ``CheckRefused`` unless the published bytes are exactly this policy's."""
-    data = _bytes(store, path)
-    if data is None:
-        raise CheckRefused(f"{path} is missing: publish policy {policy.epoch} again")
-    if data != render(policy):
-        raise CheckRefused(
-            f"{path} is not policy {policy.epoch} as published, somebody changed it: publish a newer one"
-        )
+    def drift(self, policy: Policy) -> list[str]:
+        """Are the bytes exactly this policy's?"""
+        data = self._bytes()
+        if data == render(policy):
+            return []
+        if data is None:
+            return [f"{self._path} is missing"]
+        try:
+            there = parse(data)
+        except CheckRefused as error:
+            return [f"{self._path} is not a policy: {error}"]
+        if there.epoch == policy.epoch:
+            return [f"{self._path} is not policy {policy.epoch} as published, somebody changed it"]
+        return [f"{self._path} holds policy {there.epoch}"]
 
+    def _published(self) -> Policy | None:
+        data = self._bytes()
+        if data is None:
+            return None
+        try:
+            return parse(data)
+        except CheckRefused as error:
+            raise CheckRefused(f"{self._path} is not a policy; remove it and publish again: {error}") from error
 
-def _bytes(store: Store, path: str) -> bytes | None:
-    try:
-        return store.read(path)
-    except FileNotFoundError:
-        return None
+    def _bytes(self) -> bytes | None:
+        try:
+            return self._store.read(self._path)
+        except FileNotFoundError:
+            return None

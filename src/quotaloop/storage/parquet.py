@@ -14,12 +14,8 @@ from quotaloop.storage.store import Store
 def read_table(
     store: Store, path: str, *, columns: Sequence[str] | None = None, schema: pa.Schema | None = None
 ) -> pa.Table:
-    """All rows of a file; raises ``FileNotFoundError``.
-
-    The bytes are read first. From a file object, Arrow's threads read ahead, and one that is still at it when the
-    interpreter ends aborts the process.
-    """
-    return pq.read_table(pa.BufferReader(store.read(path)), columns=columns, schema=schema)
+    """All rows of a file; raises ``FileNotFoundError``."""
+    return pq.read_table(held_by_arrow(store.read(path)), columns=columns, schema=schema)
 
 
 def read_tables(
@@ -27,7 +23,18 @@ def read_tables(
 ) -> list[pa.Table]:
     """All rows of each of these files, fetched together; raises ``FileNotFoundError``."""
     with store.all_on_disk(paths) as files:
-        return [pq.read_table(pa.BufferReader(file.read_bytes()), columns=columns, schema=schema) for file in files]
+        return [pq.read_table(held_by_arrow(file.read_bytes()), columns=columns, schema=schema) for file in files]
+
+
+def held_by_arrow(data: bytes) -> pa.BufferReader:
+    """The bytes as a file in Arrow's own memory.
+
+    A thread of Arrow may be the last to hold what it read from. If that is an object of Python (bytes, a file), and the
+    interpreter is ending just then, the thread cannot let go of it and aborts the process.
+    """
+    stream = pa.BufferOutputStream()
+    stream.write(data)
+    return pa.BufferReader(stream.getvalue())
 
 
 def relation(paths: Iterable[str], *, filename: bool = False) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,7 +14,6 @@ from rich.text import Text
 from quotaloop.marts.release import Release, Verdict, is_pinned, numbers, read_release, release_path
 from quotaloop.marts.values import json_value
 from quotaloop.quotas.policy import rfc3339
-from quotaloop.results import Derivation
 from quotaloop.storage.store import Store
 
 if TYPE_CHECKING:
@@ -144,33 +142,6 @@ def release(item: Release) -> Group:
     spans = [asdict(span) for span in item.raw]
     head = Text(f"release {item.number}, after {item.parent or 'none'}, code {item.code}, {len(item.days)} days")
     return Group(head, table(spans), verdicts(item.checks))
-
-
-def derivation(item: Derivation) -> dict[str, Any]:
-    """What came of deriving, as JSON."""
-    from quotaloop.quotas.policy import render
-
-    policy = json.loads(render(item.policy)) if item.policy else None
-    return {"new": item.is_new, "message": item.message, "fit_hours": item.fit_hours, "policy": policy}
-
-
-def derivation_text(item: Derivation) -> Group | Text:
-    """What came of deriving, for people."""
-    if item.policy is None:
-        return Text(item.message)
-    limits = [
-        {
-            "tenant": limit.tenant,
-            "kind": limit.kind,
-            "limit": limit.limit,
-            "per_seconds": limit.per_seconds,
-            "burst": limit.burst,
-            "bound_by": limit.evidence.get("bound_by"),
-            "estimated": "yes" if limit.evidence.get("estimated") else "",
-        }
-        for limit in item.policy.limits
-    ]
-    return Group(Text(f"policy {item.policy.epoch}: {item.message}"), table(limits))
 
 
 def quarantined(document: Mapping[str, Any]) -> Table:

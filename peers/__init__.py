@@ -1,0 +1,1 @@
+"""Servers of other makers, as tests, measurements and the demonstration start them on this machine."""

@@ -1,0 +1,1 @@
+"""Limits judged on days that they do not know."""

@@ -1,0 +1,1 @@
+"""Policies in Redis, for our own limiter."""
