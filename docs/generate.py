@@ -183,9 +183,9 @@ SETTINGS: dict[str, str] = {
     "task_python": "Python on the nodes, `shipped`: the packages travel too; unless given, the path it has here",
     "task_memory": "what DuckDB may take in each task before it spills; on YARN, a container is asked for 256 MB more",
     "sinks": "where policies are published to besides `published/policy.json`: a table a sink, see docs/sinks.md",
+    "max_denied_share": "share of demand that capacity could carry up to which a backtest may deny it",
     "max_over_share": "share of minutes in which limits may let more pass than the capacity, by what was asked for; 0: "
     "they never add up to more",
-    "max_denied_share": "share of demand that capacity could carry up to which a backtest may deny it",
     "backtest_on": "`process` or `spark`: where backtests run",
     "lease": "how long a run that died elsewhere keeps others waiting; 0: runs do not look at one another",
     "patience": "how long Kafka, HDFS and YARN are waited for",

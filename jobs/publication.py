@@ -32,7 +32,7 @@ def publish(work: Work, *, mend: bool = False) -> Publication | None:
     for sink in known:
         sink.check(policy)
     before = {sink.configuration.name: work.store.exists(_path(policy, sink)) for sink in known}
-    if not any(before.values()):
+    if not any(before.values()) and not _is_renewal(work, policy):
         _check_release(work.latest, policy)
     states = tuple(_put(work, sink, policy, skip=before[sink.configuration.name] and not mend) for sink in known)
     faults.reached("policy:published")
@@ -65,6 +65,12 @@ def roll_back(work: Work, epoch: int | None = None) -> Publication:
     publication = publish(work, mend=True)
     assert publication is not None
     return publication
+
+
+def _is_renewal(work: Work, policy: Policy) -> bool:
+    """Are these the limits of the policy before, which has been published?"""
+    before = [one for one in documents.policies(work.store) if one.epoch < policy.epoch][-1:]
+    return any(documents.same_limits(one, policy) and work.store.exists(f"{FOLDER}/{one.epoch:010d}") for one in before)
 
 
 def _check_release(latest: Release | None, policy: Policy) -> None:

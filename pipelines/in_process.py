@@ -36,7 +36,8 @@ def _release(settings: Settings, progress: Progress) -> Done:
         work = Work(settings, progress)
         if work.pinned:
             run_stages(work, ("parse",))
-            return Done(work.latest, False, True, None, None, tuple(work.unfinished))
+            renewal, policy = _kept_alive(work)
+            return Done(work.latest, False, True, renewal, policy, tuple(work.unfinished))
         released = False
         if work.is_pending:
             with nullcontext() if work.is_built else work.spark():  # one for both; the recount needs its room
@@ -49,6 +50,17 @@ def _release(settings: Settings, progress: Progress) -> Done:
         derivation, policy = _to_limiters(fresh)
         return Done(fresh.latest, released, False, derivation, policy, tuple(work.unfinished))
     raise QuotaloopError(f"other runs released first {_TRIES} times in a row; try again")
+
+
+def _kept_alive(work: Work) -> tuple[Derivation | None, Policy | None]:
+    """What a pinned store still does for its limiters: a live policy does not expire."""
+    renewal: Derivation | None = run_stages(work, ("renew",))["renew"]
+    if renewal is None or not renewal.is_new:
+        return renewal, None
+    publication: Publication | None = run_stages(work, ("publish",))["publish"]
+    assert publication is not None
+    publication.check()
+    return renewal, publication.policy
 
 
 def _to_limiters(work: Work) -> tuple[Derivation, Policy | None]:

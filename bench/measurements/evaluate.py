@@ -10,16 +10,19 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from bench.page import table
 from bench.traffic import TIGHTNESS, traffic
+from quotaloop.quotas.evaluation.baselines import METHODS, Known, Method, ours
 from quotaloop.quotas.evaluation.evaluate import evaluate
+from quotaloop.quotas.policy import Policy
 
 FORMAT = "quotaloop/evaluation@1"
 SEED, DAYS = 5, 21
+OVERBOOKED = ((0.001, 1.25), (0.003, 1.25), (0.15, 2.5))  # max_over_share and headroom
 _HEAD = ("way", "denied", "over, minutes", "over", "denied while free", "denied within share", "Jain", "change a day")
 Document = dict[str, Any]
 
@@ -30,12 +33,26 @@ def measure() -> Document:
     for tightness in TIGHTNESS:
         made = traffic(SEED, days=DAYS, tightness=tightness)
         began = time.monotonic()
-        evaluation = evaluate(made.connection, hours=made.hours, settings=made.settings)
+        evaluation = evaluate(made.connection, hours=made.hours, settings=made.settings, methods=_methods())
         took = time.monotonic() - began
         made.connection.close()
         print(f"  {tightness}: {len(evaluation.days)} days judged in {took:.0f} s", file=sys.stderr, flush=True)
         found["levels"][tightness] = asdict(evaluation)
     return found
+
+
+def _methods() -> dict[str, Method]:
+    """The usual ways, and ours as far as limits may add up to more than the capacity."""
+    more = {f"ours, overbooked {share * 100:g} %": _overbooked(share, headroom) for share, headroom in OVERBOOKED}
+    return {"ours": METHODS["ours"], **more, **METHODS}
+
+
+def _overbooked(share: float, headroom: float) -> Method:
+    def method(known: Known) -> Policy:
+        settings = replace(known.settings, max_over_share=share, headroom=headroom)
+        return ours(replace(known, settings=settings))
+
+    return method
 
 
 def write(document: Document, path: Path) -> None:

@@ -85,7 +85,7 @@ class Settings:
     hadoop_streaming_jar: str = ""
     task_python: str = ""
     task_memory: str = "2GB"
-    sinks: str = ""
+    sinks: str = field(default="", repr=False)  # there may be passwords in it
     max_denied_share: float = 0.05
     max_over_share: float = 0.0
     backtest_on: str = "process"

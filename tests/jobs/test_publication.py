@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
 
-from jobs.feedback import derive
+from jobs.feedback import derive, renew_by_clock
 from jobs.publication import publish, roll_back, verify
 from jobs.work import Work
 from quotaloop.errors import CheckRefused, ServiceUnreachable, UsageError
@@ -230,3 +231,18 @@ def test_a_policy_of_a_release_that_was_rolled_back_is_not_published(made: Handm
     with pytest.raises(CheckRefused, match="gate release: policy 2 is of release 2, which was rolled back to 1"):
         publish(work(made))
     assert not made.store.exists(PUBLISHED)
+
+
+def test_a_policy_that_is_in_force_is_renewed_also_when_its_release_was_rolled_back(made: Handmade) -> None:
+    for hour, most in ((0, 40), (1, 80)):
+        released(made, hour, most)
+        derive(work(made))
+    assert publish(work(made)) is not None
+    roll_release_back(made.store, 1)
+    os.utime(made.store.path("policies/0000000002.json"), (DAY / 1_000, DAY / 1_000))
+    late = work(made, now_hour=30)
+    assert renew_by_clock(late) is not None
+    renewed = publish(work(made, now_hour=30))
+    assert renewed is not None
+    renewed.check()
+    assert renewed.policy.epoch == json.loads(made.store.read(PUBLISHED))["epoch"] == 3

@@ -11,18 +11,19 @@ import pytest
 
 from jobs.work import Work
 from pipelines import in_process
-from pipelines.loop import LOOP, TO_BUILD, TO_LIMITERS, TO_RAW, TO_RELEASE, Stage
+from pipelines.loop import LOOP, TO_BUILD, TO_LIMITERS, TO_POLICY, TO_RAW, TO_RELEASE, Stage
 from quotaloop.settings import Settings
 
-ORDER = ["land", "parse", "build", "recount", "audit", "release", "derive", "publish"]
+ORDER = ["land", "parse", "build", "recount", "audit", "release", "derive", "renew", "publish"]
 
 
 @pytest.mark.parametrize("stage", LOOP, ids=lambda stage: stage.name)
 def test_a_stage_names_a_function_of_one_work(stage: Stage) -> None:
     module, name = stage.job.split(":")
     function = getattr(import_module(module), name)
-    (parameter,) = inspect.signature(function).parameters.values()
-    assert parameter.annotation == "Work"
+    parameters = inspect.signature(function).parameters.values()
+    (needed,) = (parameter for parameter in parameters if parameter.default is parameter.empty)
+    assert needed.annotation == "Work"
 
 
 def test_every_stage_stands_after_those_that_it_needs() -> None:
@@ -31,7 +32,7 @@ def test_every_stage_stands_after_those_that_it_needs() -> None:
         assert set(stage.after) <= seen, stage.name
         seen.add(stage.name)
     assert [stage.name for stage in LOOP] == ORDER
-    assert [*TO_RAW, *TO_BUILD, *TO_RELEASE, *TO_LIMITERS] == ORDER
+    assert [*TO_RAW, *TO_BUILD, *TO_RELEASE, *TO_POLICY, *TO_LIMITERS] == ORDER
 
 
 def test_stages_run_in_the_order_of_their_needs_whatever_order_they_are_named_in(

@@ -12,7 +12,7 @@ import pytest
 
 from quotaloop.marts.release import Release, Span, Verdict
 from quotaloop.results import Derivation
-from quotaloop.terminal import output
+from quotaloop.terminal import output, quotas
 from quotaloop.terminal.bars import Bars
 from tests.marts.handmade import Handmade, limit, policy
 from tests.terminal.screen import HOSTILE, SPELLED, cells, lines, shown
@@ -57,7 +57,7 @@ RESULTS: dict[str, Callable[[str], Any]] = {
     "verdict": lambda text: output.verdicts([Verdict("double_entry", False, text)]),
     "release, its checks": lambda text: output.release(Release(**RELEASE | {"checks": [Verdict(text, True, "")]})),
     "release, its raw": lambda text: output.release(Release(**RELEASE | {"raw": [Span(text, 0, 0, 1, "0")]})),
-    "policy": lambda text: output.derivation_text(
+    "policy": lambda text: quotas.derivation_text(
         Derivation(policy(1, limit("a", "requests", 1, evidence={"bound_by": text})), True, "", 1, {})
     ),
     "replay": lambda text: output.replayed({"lines": 1, "changed": 1, "outcomes": [{"reason": text, "now": text}]}),
@@ -173,16 +173,22 @@ def test_releases_are_listed_by_what_people_ask(tmp_path: Path) -> None:
 def test_a_derivation_shows_each_limit_and_what_bound_it() -> None:
     evidence = {"bound_by": "cap", "estimated": True}
     made = policy(7, limit("a", "requests", 1_500, evidence=evidence), limit("b", "concurrency", 4))
-    said = lines(output.derivation_text(Derivation(made, True, "derived from 2 hours", 2, {})))
+    said = lines(quotas.derivation_text(Derivation(made, True, "derived from 2 hours", 2, {})))
     assert said[0] == "policy 7: derived from 2 hours"
     assert [cells(line) for line in said[3:]] == [
         ["a", "requests", "1,500", "60", "1,500", "cap", "yes"],
         ["b", "concurrency", "4", "1", "4", "", ""],
     ]
     nothing = Derivation(None, False, "no hour is fit", 0, {})
-    assert lines(output.derivation_text(nothing)) == ["no hour is fit"]
-    assert output.derivation(nothing) == {"new": False, "message": "no hour is fit", "fit_hours": 0, "policy": None}
-    assert output.derivation(Derivation(made, True, "", 2, {}))["policy"]["epoch"] == 7
+    assert lines(quotas.derivation_text(nothing)) == ["no hour is fit"]
+    assert quotas.derivation(nothing) == {
+        "new": False,
+        "message": "no hour is fit",
+        "fit_hours": 0,
+        "policy": None,
+        "objections": [],
+    }
+    assert quotas.derivation(Derivation(made, True, "", 2, {}))["policy"]["epoch"] == 7
 
 
 def test_quarantined_lines_say_where_why_and_how_they_begin() -> None:

@@ -160,7 +160,7 @@ def quotas_evaluate(
     days: Annotated[int, typer.Option(help="How many days are judged, the last of the release.")] = 14,
     sink: Annotated[str, typer.Option(help="Whose limiter enforces them.")] = "file",
 ) -> None:
-    """Derive on the days before, enforce on the next, step on: are these limits any good, beside simpler ways?"""
+    """Judge the rules: derive on the days before, enforce on the next, step on, beside simpler ways to set limits."""
     from jobs.judging import judge
 
     call = call_of(context)

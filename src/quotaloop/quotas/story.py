@@ -53,13 +53,14 @@ def moment_of(connection: duckdb.DuckDBPyConnection, limit: Limit) -> dict[str, 
     length = 60_000 if is_rate else 3_600_000
     end = datetime.fromtimestamp(last.timestamp() + 3_599, last.tzinfo)
     query = {"tenant": limit.tenant, "kind": limit.kind, "first": first, "last": end, "asked": asked}
-    row = connection.execute(_MOMENT if is_rate else _HOUR, query).fetchone()
-    if row is None:
+    rows = connection.execute(_MOMENT if is_rate else _HOUR, query).fetchall()
+    if not rows:
         return None
-    bounds = {"tenant": limit.tenant, "begin": row[0], "end": row[0] + length}
+    ((begin,),) = rows
+    bounds = {"tenant": limit.tenant, "begin": begin, "end": begin + length}
     names = ("topic", "partition", "first", "last", "events")
     offsets = [dict(zip(names, values, strict=True)) for values in connection.execute(_OFFSETS, bounds).fetchall()]
-    return {"from": rfc3339(row[0]), "seconds": length // 1_000, "asked": asked, "offsets": offsets}
+    return {"from": rfc3339(begin), "seconds": length // 1_000, "asked": asked, "offsets": offsets}
 
 
 def told(policy: Policy, limit: Limit, changes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

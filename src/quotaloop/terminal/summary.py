@@ -75,7 +75,8 @@ def document(store: Store, done: Done) -> dict[str, Any]:
 def text(said: dict[str, Any], *, seconds: float) -> Group:
     """The summary for people."""
     if said["pinned"]:
-        return Group(Text(f"release {said['release']} is pinned by a rollback: landed and parsed, nothing released"))
+        pinned = f"release {said['release']} is pinned by a rollback: landed and parsed, nothing released"
+        return Group(*(Text(line) for line in (pinned, said["policy_message"]) if line))
     if said["release"] is None:
         return Group(Text("nothing has landed yet: quotaloop land files PATH... --topic NAME"))
     parts: list[Any] = []

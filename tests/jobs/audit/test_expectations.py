@@ -203,7 +203,8 @@ def test_good_rows_pass_in_every_table_without_network_files_or_output(
     assert all(verdict.evaluated == len(suite(verdict.table).expected) for verdict in verdicts)
     assert sorted(tmp_path.rglob("*")) == before
     assert capfd.readouterr() == ("", "")
-    assert caplog.records == []
+    ours = [record for record in caplog.records if not record.name.startswith("py4j")]  # of a session of another test
+    assert ours == []
 
 
 def _refuse(*_: object) -> None:

@@ -20,6 +20,8 @@ from quotaloop.quotas.derivation.suspended import suspended
 from quotaloop.quotas.derivation.wants import Key, Seen, Want, wants
 from quotaloop.quotas.policy import EVERYTHING, KINDS, Kind, Limit
 
+_EVENTS_AT_ONCE = 4_000_000  # in memory
+
 Shares = Mapping[Kind, Mapping[str, Share]]
 
 
@@ -54,13 +56,18 @@ def _envelopes(
     connection: duckdb.DuckDBPyConnection, hours: Sequence[int], shared: Shares
 ) -> dict[tuple[str, Kind], Envelope]:
     """Of the demand in these hours, at the rates of these limits."""
-    from quotaloop.quotas.trial.history import histories  # with the compiler of the replay, which takes time to import
+    from quotaloop.quotas.trial.history import Group, histories  # with the compiler of the replay, slow to import
 
     rates: dict[str, dict[Kind, int]] = {}
     for kind, of_kind in shared.items():
         for tenant, share in of_kind.items():
             rates.setdefault(tenant, {})[kind] = share.limit
-    return envelopes(histories(connection, hours), rates)
+    ((events,),) = connection.execute("SELECT count(*) FROM events").fetchall()
+    groups = events // _EVENTS_AT_ONCE + 1
+    found: dict[tuple[str, Kind], Envelope] = {}
+    for number in range(groups):
+        found |= envelopes(histories(connection, hours, group=Group(number, groups)), rates)
+    return found
 
 
 def _limit(
