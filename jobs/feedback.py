@@ -12,7 +12,7 @@ from jobs.fit_hours import as_of, fit_hours, is_recent
 from jobs.work import Work
 from quotaloop import faults
 from quotaloop.errors import CheckRefused
-from quotaloop.marts.release import Release, rfc3339
+from quotaloop.marts.release import Release, rfc3339, taken_back
 from quotaloop.marts.views import open_views
 from quotaloop.quotas.derivation.derive import derive as derive_policy
 from quotaloop.quotas.derivation.derive import renew
@@ -22,10 +22,11 @@ from quotaloop.quotas.policy import (
     check_push,
     derived_ms,
     epoch_ms,
+    is_live,
     is_pinned,
     newest,
+    rests_on_ms,
     store_policy,
-    stored_ms,
 )
 from quotaloop.quotas.trial import gate
 from quotaloop.results import Derivation
@@ -49,11 +50,17 @@ def derive(
     and nothing is stored.
     """
     release, previous = work.latest, newest(work.store)
-    if (reason := _no_reason(work, release, previous, backfill=backfill)) is not None:
-        return Derivation(previous, False, reason, before=previous)
-    assert release is not None
+    if release is None:
+        return Derivation(previous, False, "there is no release to derive from")
+    if previous is not None and previous.release >= release.number and not backfill:
+        return Derivation(previous, False, f"policy {previous.epoch} is of release {previous.release} already")
     fit, end = fit_hours(work, release), as_of(work, release)
-    if not is_recent(work, fit, end) or is_pinned(work.store, previous):
+    if not (backfill or _has_newer_hours(work, end, previous)):
+        assert previous is not None
+        said = f"limits unchanged: release {release.number} brings no newer hour than policy {previous.epoch} was "
+        said += "derived from; `quotaloop quotas derive --backfill` lets older hours move them"
+        return Derivation(previous, False, said, len(fit.fit), dict(fit.unfit), previous)
+    if is_pinned(work.store, previous) or not _is_fit(work, fit, end, None if backfill else previous):
         return _same_again(work, previous, end, fit, dry_run=dry_run)
     since = rfc3339(max(0, fit.fit[-1] - work.settings.quota_span))[:10]
     with open_views(work.store, release, tables=_TABLES, proven=True, since=since) as connection:
@@ -81,7 +88,7 @@ def renew_by_clock(work: Work) -> Derivation | None:
     ``CheckRefused`` where it has expired and cannot be renewed: every tenant has safe capacity then.
     """
     policy, now = newest(work.store), work.now_ms()
-    if policy is None or stored_ms(work.store, policy) >= epoch_ms(policy.expires_at):
+    if policy is None or not is_live(work.store, policy):
         return None
     if 2 * now < epoch_ms(policy.valid_from) + epoch_ms(policy.expires_at):
         return None
@@ -99,26 +106,26 @@ def is_pending(work: Work) -> bool:
     policy = newest(work.store)
     if work.latest is None or policy is None:
         return work.latest is not None
-    if _no_reason(work, work.latest, policy, backfill=False) is not None:
+    if policy.release >= work.latest.number:
         return False
     end = as_of(work, work.latest)
-    return epoch_ms(policy.valid_from) < end or is_recent(work, fit_hours(work, work.latest), end)
+    if not _has_newer_hours(work, end, policy):
+        return False
+    return epoch_ms(policy.valid_from) < end or _is_fit(work, fit_hours(work, work.latest), end, policy)
 
 
-def _no_reason(work: Work, release: Release | None, previous: Policy | None, *, backfill: bool) -> str | None:
-    """Why nothing is to be derived."""
-    if release is None:
-        return "there is no release to derive from"
-    if previous is None:
-        return None
-    if previous.release >= release.number and not backfill:
-        return f"policy {previous.epoch} is of release {previous.release} already"
-    if as_of(work, release) <= derived_ms(previous) and not backfill:
-        return (
-            f"limits unchanged: release {release.number} brings no newer hour than policy {previous.epoch} was derived "
-            "from; `quotaloop quotas derive --backfill` lets older hours move them"
-        )
-    return None
+def _has_newer_hours(work: Work, end: int, previous: Policy | None) -> bool:
+    """Are there hours that ``previous`` did not know, or was its release taken back?"""
+    return previous is None or end > derived_ms(previous) or taken_back(work.store, previous.release) is not None
+
+
+def _is_fit(work: Work, fit: Fitness, end: int, previous: Policy | None) -> bool:
+    """Is there a fit hour among the last ``quota_span`` that the limits of ``previous`` do not rest on already?"""
+    if not is_recent(work, fit, end):
+        return False
+    if previous is None or taken_back(work.store, previous.release) is not None:
+        return True
+    return fit.fit[-1] > rests_on_ms(previous)
 
 
 def _span(work: Work, fit: Fitness) -> Sequence[int]:
@@ -138,10 +145,10 @@ def _objections(
     distinct = [target for place, target in enumerate(targets.values()) if target not in list(targets.values())[:place]]
     known = [policy, in_force] if in_force else [policy]
     outcomes = backtest(work, release, hours, [Trial(one, target) for target in distinct for one in known])
-    tables = [(outcome.minutes, one) for outcome, one in zip(outcomes, known * len(distinct), strict=True)]
+    tables = [outcome.minutes for outcome in outcomes]
     after = {name: tables[distinct.index(target) * len(known)] for name, target in targets.items()}
     before = {name: tables[distinct.index(target) * len(known) + 1] for name, target in targets.items() if in_force}
-    return (*found, *gate.backtest(after, before, work.settings))
+    return (*found, *gate.backtest(after, before, policy, work.settings))
 
 
 def _on_record(policy: Policy, objections: Sequence[gate.Objection]) -> Policy:

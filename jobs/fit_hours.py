@@ -52,7 +52,7 @@ def as_of(work: Work, release: Release) -> int:
 
 def _strays(work: Work, days: Mapping[str, Day]) -> frozenset[int]:
     accepted = {hour: sum(row[3] for row in rows) for day in days.values() for hour, rows in day.outcomes.items()}
-    return strays(accepted, work.settings.quota_span)
+    return strays(accepted, work.settings.quota_span, now_ms=work.now_ms())
 
 
 def is_recent(work: Work, fit: Fitness, as_of: int) -> bool:

@@ -6,8 +6,8 @@ import hashlib
 
 from jobs.work import Work
 from quotaloop import faults
-from quotaloop.errors import CheckRefused, QuotaloopError
-from quotaloop.marts.release import Release, canonical, rfc3339
+from quotaloop.errors import CheckRefused, QuotaloopError, UsageError
+from quotaloop.marts.release import canonical, rfc3339, taken_back
 from quotaloop.quotas import policy as documents
 from quotaloop.quotas.policy import Policy, newest, render
 from quotaloop.quotas.rollback import rolled_back
@@ -16,6 +16,7 @@ from quotaloop.sinks.configured import sinks
 from quotaloop.sinks.sink import Sink
 
 FOLDER = "publications"
+_LOOK_BACK = 20  # renewals that no sink got
 
 
 def publish(work: Work, *, mend: bool = False) -> Publication | None:
@@ -28,14 +29,15 @@ def publish(work: Work, *, mend: bool = False) -> Publication | None:
     policy = newest(work.store)
     if policy is None:
         return None
-    known = sinks(work.settings, work.store)
-    for sink in known:
-        sink.check(policy)
+    known = _able(work, policy)
     before = {sink.configuration.name: work.store.exists(_path(policy, sink)) for sink in known}
-    if not any(before.values()) and not _is_renewal(work, policy):
-        _check_release(work.latest, policy)
+    if not any(before.values()) and not is_going_on(work, policy):
+        _check_release(work, policy)
     states = tuple(_put(work, sink, policy, skip=before[sink.configuration.name] and not mend) for sink in known)
     faults.reached("policy:published")
+    after = newest(work.store)
+    if after is not None and after.epoch > policy.epoch:  # somebody else's, meanwhile; a sink may hold the older one
+        return publish(work, mend=True)
     return Publication(policy, states, not all(before.values()))
 
 
@@ -56,9 +58,17 @@ def is_published(work: Work, policy: Policy) -> bool:
 def roll_back(work: Work, epoch: int | None = None) -> Publication:
     """The limits of an earlier policy under a new epoch, pinned, and published; by default of the last other ones.
 
-    Raises ``UsageError`` where there is none, and ``CheckRefused`` where another run takes the epoch.
+    Only limits that were in force once are gone back to, unless their epoch is named. Raises ``UsageError`` where there
+    are none, and ``CheckRefused``, with nothing stored, where a sink cannot hold them or another run takes the epoch.
     """
-    policy = rolled_back(documents.policies(work.store), epoch, now_ms=work.now_ms())
+    known = documents.policies(work.store)
+    if not known:
+        raise UsageError("there is no policy to go back from")
+    last = known[-1]
+    were_in_force = [one for one in known if epoch is not None or work.store.exists(f"{FOLDER}/{one.epoch:010d}")]
+    now_ms = work.now_ms() if documents.is_live(work.store, last) else None
+    policy = rolled_back(were_in_force, last, epoch, now_ms=now_ms)
+    _able(work, policy)
     if not documents.store_policy(work.store, policy):
         raise CheckRefused(f"another run has taken epoch {policy.epoch}: look at `quotaloop status` and try again")
     faults.reached("policy:numbered")
@@ -67,16 +77,31 @@ def roll_back(work: Work, epoch: int | None = None) -> Publication:
     return publication
 
 
-def _is_renewal(work: Work, policy: Policy) -> bool:
-    """Are these the limits of the policy before, which has been published?"""
-    before = [one for one in documents.policies(work.store) if one.epoch < policy.epoch][-1:]
-    return any(documents.same_limits(one, policy) and work.store.exists(f"{FOLDER}/{one.epoch:010d}") for one in before)
+def is_going_on(work: Work, policy: Policy) -> bool:
+    """Are these the limits that were published last, renewed, or a rollback that somebody asked for?"""
+    if documents.is_pinned(work.store, policy):
+        return True
+    before = [one for one in documents.latest(work.store, _LOOK_BACK) if one.epoch < policy.epoch]
+    for one in reversed(before):
+        if not documents.same_limits(one, policy):
+            return False
+        if work.store.exists(f"{FOLDER}/{one.epoch:010d}"):
+            return True
+    return False
 
 
-def _check_release(latest: Release | None, policy: Policy) -> None:
-    """Raises ``CheckRefused`` for a policy of a release that was rolled back since; one that is pinned goes out."""
-    gone_to = latest.rolled_back_to if latest is not None else None
-    if gone_to is not None and gone_to < policy.release < (latest.number if latest else 0):
+def _able(work: Work, policy: Policy) -> list[Sink]:
+    """All sinks; raises ``CheckRefused`` of one that cannot hold the policy."""
+    known = sinks(work.settings, work.store)
+    for sink in known:
+        sink.check(policy)
+    return known
+
+
+def _check_release(work: Work, policy: Policy) -> None:
+    """Raises ``CheckRefused`` for a policy of a release that was rolled back since."""
+    gone_to = taken_back(work.store, policy.release)
+    if gone_to is not None:
         raise CheckRefused(
             f"gate release: policy {policy.epoch} is of release {policy.release}, which was rolled back to {gone_to}; "
             "`quotaloop quotas rollback` gives the limits before it"

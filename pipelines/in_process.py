@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from graphlib import TopologicalSorter
 from importlib import import_module
 from typing import Any
 
+from jobs.publication import is_going_on, is_published
 from jobs.work import Work
 from pipelines.loop import LOOP, TO_BUILD, TO_LIMITERS, TO_POLICY, TO_RAW, TO_RELEASE
 from quotaloop.errors import CheckRefused, QuotaloopError
@@ -27,8 +28,13 @@ def run(settings: Settings, progress: Progress) -> Done:
     Raises ``Taken`` where another run is at work on the store.
     """
     with lease(Work(settings).store, "run", length_ms=settings.lease):
-        run_stages(Work(settings, progress), TO_RAW)
-        return _release(settings, progress)
+        try:
+            run_stages(Work(settings, progress), TO_RAW)
+            return _release(settings, progress)
+        except Exception:
+            with suppress(QuotaloopError):  # what was raised first is what is wrong
+                _kept_alive(Work(settings, progress))
+            raise
 
 
 def _release(settings: Settings, progress: Progress) -> Done:
@@ -53,9 +59,13 @@ def _release(settings: Settings, progress: Progress) -> Done:
 
 
 def _kept_alive(work: Work) -> tuple[Derivation | None, Policy | None]:
-    """What a pinned store still does for its limiters: a live policy does not expire."""
+    """What also a pinned or a failing store does for its limiters: a live policy does not expire.
+
+    It is renewed and put into the sinks, as long as the same limits were in force before.
+    """
     renewal: Derivation | None = run_stages(work, ("renew",))["renew"]
-    if renewal is None or not renewal.is_new:
+    policy = newest(work.store)
+    if policy is None or is_published(work, policy) or not is_going_on(work, policy):
         return renewal, None
     publication: Publication | None = run_stages(work, ("publish",))["publish"]
     assert publication is not None

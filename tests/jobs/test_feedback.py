@@ -15,6 +15,7 @@ from jobs.feedback import GateRefused, derive, is_pending, renew_by_clock
 from jobs.fit_hours import fit_hours
 from jobs.work import Work
 from quotaloop.errors import CheckRefused, InputUnreadable
+from quotaloop.marts.release import resume, roll_back
 from quotaloop.quotas.policy import Policy, instant, newest, policies, same_limits
 from quotaloop.raw import closing, topics
 from quotaloop.raw.lost import Lost, note
@@ -222,8 +223,6 @@ def test_fit_hours_older_than_the_span_do_not_make_a_policy_anew(made: Handmade)
     assert first is not None
     assert same_limits(renewed.policy, first)
     assert renewed.message == "no hour is fit for quotas: limits unchanged"
-    made.store.delete("policies/0000000002.json")
-    assert derive(work(made, quota_span=25 * HOUR)).message == "derived from 1 hours of release 2"
 
 
 def test_a_renewal_leaves_nothing_pending(unfit: Handmade) -> None:
@@ -351,6 +350,64 @@ def test_a_live_policy_is_renewed_by_the_clock_when_half_of_its_time_is_over(mad
     assert same_limits(renewed.policy, first)
     assert (renewed.is_new, renewed.policy.epoch) == (True, 2)
     assert renewed.policy.expires_at == instant(DAY + (25 + 48) * HOUR)
+
+
+def test_limits_that_rest_on_the_same_hours_are_renewed_and_age(made: Handmade) -> None:
+    """Stamps have been missing since: the hours that come are not fit, and the old ones have had their say."""
+    demand(made, 0, 40)
+    made.publish()
+    first = derive(work(made)).policy
+    for day in (1, 8, 15):
+        demand(made, 24 * day, 9_000)
+        stamped(made, 24 * day, 100, 50, host=str(day))
+        made.publish()
+        found = derive(work(made))
+        assert found.policy is not None
+        assert first is not None
+        assert same_limits(found.policy, first)
+        assert (found.is_new, "last derived at" in found.message) == (day < 15, day > 7)
+
+
+def test_a_policy_from_late_data_lasts_as_long_as_the_live_one_that_it_replaces(made: Handmade) -> None:
+    demand(made, 0, 40)
+    made.publish()
+    derive(work(made))
+    live(made, 2)
+    renewed = renew_by_clock(clock(made, 40))
+    assert renewed is not None
+    assert renewed.policy is not None
+    demand(made, 5, 41)
+    made.publish()
+    found = derive(clock(made, 60)).policy
+    assert found is not None
+    assert (found.epoch, found.expires_at) == (3, renewed.policy.expires_at)
+
+
+def test_a_line_of_next_week_does_not_keep_limits_from_moving(made: Handmade) -> None:
+    for hour in range(5):
+        demand(made, hour, 40)
+        made.day(hours(hour)[0]).outcomes[hours(hour)[0]] = [["t", 0, 0, 100, 0, 0]]
+    demand(made, 24 * 7, 1)
+    made.publish()
+    found = derive(clock(made, 5))
+    assert found.policy is not None
+    assert found.policy.valid_from == instant(DAY + 5 * HOUR)
+    assert found.unfit == {hours(24 * 7)[0]: "stray"}
+
+
+def test_after_its_release_was_taken_back_limits_are_derived_anew(made: Handmade) -> None:
+    demand(made, 0, 40)
+    made.publish()
+    derive(work(made))
+    demand(made, 1, 80)
+    made.publish()
+    assert limits(derive(work(made)).policy) == {"a": 100}
+    roll_back(made.store, 1)
+    resume(made.store)
+    demand(made, 1, 41)
+    made.publish()
+    again = derive(work(made))
+    assert again.message.startswith("derived from")
 
 
 def test_a_policy_of_a_backfill_is_left_alone_by_the_clock(made: Handmade) -> None:

@@ -164,6 +164,7 @@ def test_a_sink_that_is_away_keeps_the_policy_from_no_other_and_gets_it_next_tim
 def test_going_back_publishes_the_old_limits_under_a_new_epoch_and_pins_them(made: Handmade) -> None:
     for epoch, amount in ((1, 5), (2, 9), (3, 9)):
         put(made, epoch, amount)
+    os.utime(made.store.path("policies/0000000003.json"), (DAY / 1_000, DAY / 1_000))
     found = roll_back(work(made, now_hour=10))
     found.check()
     assert found.policy.epoch == json.loads(made.store.read(PUBLISHED))["epoch"] == 4
@@ -188,7 +189,75 @@ def test_going_back_to_a_named_epoch_or_to_none_that_there_is(made: Handmade) ->
         roll_back(work(single))
 
 
-def test_a_rollback_of_an_expired_policy_is_not_made_valid_by_it(made: Handmade) -> None:
+def test_a_rollback_of_a_live_policy_that_has_expired_is_in_force_from_now_on(made: Handmade) -> None:
+    put(made, 1, 5)
+    put(made, 2, 9)
+    os.utime(made.store.path("policies/0000000002.json"), (DAY / 1_000, DAY / 1_000))
+    found = roll_back(work(made, now_hour=60))
+    assert (found.policy.valid_from, found.policy.expires_at) == (at(60), at(108))
+
+
+def test_after_a_release_was_rolled_back_the_limits_before_it_can_be_gone_back_to(made: Handmade) -> None:
+    for hour, most in ((0, 40), (1, 80)):
+        released(made, hour, most)
+        derive(work(made))
+        if hour == 0:
+            publish(work(made))
+    roll_release_back(made.store, 1)
+    with pytest.raises(CheckRefused, match="gate release"):
+        publish(work(made))
+    back = roll_back(work(made))
+    back.check()
+    assert ([one.limit for one in back.policy.limits], back.policy.release) == ([50], 1)
+    with pytest.raises(UsageError, match="no policy before 3 has other limits"):  # 2 was never in force
+        roll_back(work(made))
+
+
+def test_a_refused_rollback_stores_nothing(made: Handmade, choosy: str) -> None:
+    put(made, 1, 11)
+    put(made, 2, 9)
+    with pytest.raises(CheckRefused, match="11 is above 10"):
+        roll_back(work(made, sinks=choosy))
+    assert not made.store.exists("policies/0000000003.json")
+
+
+def test_a_renewal_after_resume_is_not_pinned_again(made: Handmade) -> None:
+    put(made, 1, 5)
+    put(made, 2, 9)
+    roll_back(work(made))
+    assert resume(made.store) == 3
+    os.utime(made.store.path("policies/0000000003.json"), (DAY / 1_000, DAY / 1_000))
+    renewed = renew_by_clock(work(made, now_hour=30))
+    assert renewed is not None
+    assert renewed.policy is not None
+    assert renewed.policy.epoch == 4
+    assert not is_pinned(made.store, renewed.policy)
+
+
+def test_a_policy_that_came_meanwhile_is_the_one_that_ends_up_there(
+    made: Handmade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody rolls back while a run publishes: the file sink has no compare-and-set of its own."""
+    put(made, 1, 5)
+    store_policy(made.store, policy(2, limit("a", "requests", 6)))
+    plain = FileSink.publish
+
+    def slowly(sink: FileSink, pushed: Policy) -> None:
+        if pushed.epoch == 2:
+            monkeypatch.setattr(FileSink, "publish", plain)
+            put(made, 3, 7)
+            sink.configuration.store.replace(PUBLISHED, made.store.read("policies/0000000002.json"))
+        else:
+            plain(sink, pushed)
+
+    monkeypatch.setattr(FileSink, "publish", slowly)
+    found = publish(work(made))
+    assert found is not None
+    found.check()
+    assert found.policy.epoch == json.loads(made.store.read(PUBLISHED))["epoch"] == 3
+
+
+def test_a_rollback_of_a_policy_that_was_never_live_is_not_made_valid_by_it(made: Handmade) -> None:
     put(made, 1, 5)
     put(made, 2, 9)
     found = roll_back(work(made, now_hour=1_000))
@@ -208,6 +277,7 @@ def test_while_a_rollback_pins_the_limits_a_new_release_renews_them(made: Handma
     for hour, most in ((0, 40), (1, 80)):
         released(made, hour, most)
         derive(work(made))
+        publish(work(made))
     back = roll_back(work(made, now_hour=1_000)).policy
     assert [one.limit for one in back.limits] == [50]
     released(made, 5, 400)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jobs.publication import publish
 from jobs.work import Work
 from pipelines import in_process
 from pipelines.loop import LOOP, TO_BUILD, TO_LIMITERS, TO_POLICY, TO_RAW, TO_RELEASE, Stage
+from quotaloop.errors import CheckRefused
+from quotaloop.progress import Silence
+from quotaloop.quotas.policy import newest, store_policy
 from quotaloop.settings import Settings
+from tests.marts.handmade import DAY, HOUR, Handmade, at, limit, policy
 
 ORDER = ["land", "parse", "build", "recount", "audit", "release", "derive", "renew", "publish"]
 
@@ -49,3 +55,25 @@ def test_stages_run_in_the_order_of_their_needs_whatever_order_they_are_named_in
     calls.clear()
     in_process.run_stages(work, ("build", "parse"))
     assert calls == ["parse", "build"]
+
+
+def test_a_run_that_fails_still_keeps_a_live_policy_from_expiring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Handmade(tmp_path / "store")
+    store_policy(made.store, policy(1, limit("a", "requests", 5)))
+    os.utime(made.store.path("policies/0000000001.json"), (DAY / 1_000, DAY / 1_000))
+
+    def refused(_: Work) -> None:
+        raise CheckRefused("bad_share: too much")
+
+    monkeypatch.setattr("jobs.ingest.land.land", refused)
+    monkeypatch.setattr(in_process, "Work", lambda *given: Work(*given, now_ms=lambda: DAY + 30 * HOUR))
+    settings = Settings(store=made.store.url)
+    publish(Work(settings))
+    with pytest.raises(CheckRefused, match="bad_share"):
+        in_process.run(settings, Silence())
+    renewed = newest(made.store)
+    assert renewed is not None
+    assert (renewed.epoch, renewed.expires_at) == (2, at(78))
+    assert made.store.read("published/policy.json") == made.store.read("policies/0000000002.json")

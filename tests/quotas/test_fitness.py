@@ -13,6 +13,8 @@ from quotaloop.settings import Settings
 
 FIRST, SECOND, THIRD = 0, 3_600_000, 7_200_000
 
+NOW = 2**62  # every hour has begun
+
 
 def judge(
     *hours: int,
@@ -61,10 +63,23 @@ def test_few_events_long_after_all_others_are_strays() -> None:
     span = 28 * 24 * SECOND
     usual = {FIRST: 500, SECOND: 490}
     far, farther = SECOND + span + 1, SECOND + 3 * span
-    assert strays(usual | {far: 9, farther: 1}, span) == {far, farther}
-    assert strays(usual | {SECOND + span: 9, farther: 1}, span) == {farther}
-    assert strays(usual | {far: 11}, span) == frozenset()
-    assert strays({FIRST: 1, far: 1}, span) == strays({FIRST: 1}, span) == strays({}, span) == frozenset()
+    assert strays(usual | {far: 9, farther: 1}, span, now_ms=NOW) == {far, farther}
+    assert strays(usual | {SECOND + span: 9, farther: 1}, span, now_ms=NOW) == {farther}
+    assert strays(usual | {far: 11}, span, now_ms=NOW) == frozenset()
+    assert (
+        strays({FIRST: 1, far: 1}, span, now_ms=NOW)
+        == strays({FIRST: 1}, span, now_ms=NOW)
+        == strays({}, span, now_ms=NOW)
+        == frozenset()
+    )
+
+
+def test_few_events_of_hours_that_have_not_begun_are_strays_and_many_are_not() -> None:
+    usual = {FIRST: 500, SECOND: 500}
+    later = SECOND + 3 * 24 * 3_600_000
+    assert strays(usual | {later: 10}, 28 * 24 * 3_600_000, now_ms=later - 1) == {later}
+    assert strays(usual | {later: 10}, 28 * 24 * 3_600_000, now_ms=later) == frozenset()
+    assert strays(usual | {later: 11}, 28 * 24 * 3_600_000, now_ms=later - 1) == frozenset()
 
 
 def test_one_in_a_thousand_missing_is_fit_and_one_more_is_not() -> None:

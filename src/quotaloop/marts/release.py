@@ -276,6 +276,16 @@ def roll_back(store: Store, number: int) -> Release:
     raise QuotaloopError("other runs took eight release numbers in a row; try again")
 
 
+def taken_back(store: Store, number: int) -> int | None:
+    """To which earlier release's content a later rollback went back from release ``number``; None if none did."""
+    for later in numbers(store):
+        if later > number:
+            gone_to = read_release(store, later).rolled_back_to
+            if gone_to is not None and gone_to < number:
+                return gone_to
+    return None
+
+
 def resume(store: Store) -> int | None:
     """End the pin of the newest release; its number, or None if it is not pinned."""
     latest = newest(store)

@@ -25,6 +25,7 @@ from quotaloop.storage.store import Store
 _IN_MS = {"duration_us": "duration_ms", "ttft_us": "ttft_ms", "gpu_us": "gpu_ms"}
 EVENT_COLUMNS = tuple([_IN_MS.get(name, name) for name, _ in CONTENT] + ["hour", "topic", "partition", "offset"])
 _BEHIND = {"rate_limit_against_policy": "rate_limit_usage"}  # views to the table whose files they read
+_OF_POLICIES = frozenset({"quota_decisions", "rate_limit_against_policy"})
 _READ_BY_NAME = ("query", "query_table")  # functions that read what a text names
 _NO_EVENTS = pa.schema([*CONTENT, ("hour", TIME), *COORDINATES])
 _FIELDS = [f'"{name}" / 1000 AS "{_IN_MS[name]}"' if name in _IN_MS else f'"{name}"' for name, _ in CONTENT]
@@ -57,7 +58,8 @@ def open_views(
         connection.execute("SET TimeZone = 'UTC'")
         try:
             _make_views(connection, release, days, wanted, here)
-            add_policies(connection, policies(store))
+            reads_policies = tables is None or _OF_POLICIES & frozenset(tables)  # which may be many, and large
+            add_policies(connection, policies(store) if reads_policies else ())
         except duckdb.Error:
             check_files(store, entries)
             raise

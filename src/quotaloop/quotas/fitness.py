@@ -69,11 +69,12 @@ def fitness(
     return Fitness(tuple(hour for hour in sorted(set(hours)) if hour not in unfit), unfit)
 
 
-def strays(events: Mapping[int, int], span_ms: int) -> frozenset[int]:
+def strays(events: Mapping[int, int], span_ms: int, *, now_ms: int) -> frozenset[int]:
     """Hours (epoch ms) of a clock that was wrong, of hours with their numbers of accepted events.
 
-    They come after more than ``span_ms`` without any event, and all that follow hold at most 1 % of the events. One
-    line of the year 2099 would else leave the limits to itself: only the newest ``span_ms`` of hours makes them.
+    They come after more than ``span_ms`` without any event, or have not begun yet, and all that follow hold at most 1 %
+    of the events. One line of the year 2099 would else leave the limits to itself: only the newest ``span_ms`` of hours
+    makes them; and one of next week would keep them from moving until then.
     """
     ordered, total = sorted(events), sum(events.values())
     found: frozenset[int] = frozenset()
@@ -82,7 +83,7 @@ def strays(events: Mapping[int, int], span_ms: int) -> frozenset[int]:
         after += events[hour]
         if after * _STRAY_ONE_IN > total:
             break
-        if hour - before > span_ms:
+        if hour - before > span_ms or hour > now_ms:
             found = frozenset(later for later in ordered if later >= hour)
     return found
 

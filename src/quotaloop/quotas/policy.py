@@ -150,6 +150,26 @@ def newest(store: Store) -> Policy | None:
     return _of_path(paths[-1], store.read(paths[-1])) if paths else None
 
 
+def rests_on_ms(policy: Policy) -> int:
+    """The newest hour that its limits were derived from (epoch ms); where their evidence does not say it, the first."""
+    times = [limit.evidence.get("last_hour") for limit in policy.limits]
+    try:
+        return max((epoch_ms(datetime.fromisoformat(time)) for time in times if time is not None), default=0)
+    except (TypeError, ValueError) as error:
+        raise CheckRefused(f"evidence of policy {policy.epoch}: last_hour is not an RFC 3339 time") from error
+
+
+def is_live(store: Store, policy: Policy) -> bool:
+    """Was it stored before it expired? One from a backfill was not, and nobody counts on its lasting."""
+    return stored_ms(store, policy) < epoch_ms(policy.expires_at)
+
+
+def latest(store: Store, count: int) -> list[Policy]:
+    """The stored policies of the greatest epochs, so many at most, by epoch."""
+    paths = _paths(store)[-count:]
+    return [_of_path(path, data) for path, data in zip(paths, read_files(store, paths), strict=True)]
+
+
 def at_epoch(known: Sequence[Policy], epoch: int) -> Policy:
     """The policy of that epoch; raises ``UsageError``."""
     for policy in known:
@@ -180,9 +200,12 @@ def derived_ms(policy: Policy) -> int:
 
 def is_pinned(store: Store, policy: Policy | None) -> bool:
     """Are these the limits of a rollback that was not resumed since?"""
-    if policy is None or not any("rolled_back_to" in limit.evidence for limit in policy.limits):
+    if policy is None:
         return False
-    return not store.exists(_resume_path(policy.epoch))
+    rollbacks = [int(limit.evidence["rolled_back_at"]) for limit in policy.limits if "rolled_back_at" in limit.evidence]
+    resumed = (info.path.removesuffix(".resumed") for info in store.files(FOLDER) if info.path.endswith(".resumed"))
+    ended = max((int(path.rpartition("/")[2]) for path in resumed), default=0)
+    return max(rollbacks, default=0) > ended  # a renewal has a later epoch than the rollback that it goes on with
 
 
 def resume(store: Store) -> int | None:
@@ -190,12 +213,8 @@ def resume(store: Store) -> int | None:
     policy = newest(store)
     if policy is None or not is_pinned(store, policy):
         return None
-    store.write_if_absent(_resume_path(policy.epoch), b"{}\n")
+    store.write_if_absent(f"{FOLDER}/{policy.epoch:010d}.resumed", b"{}\n")
     return policy.epoch
-
-
-def _resume_path(epoch: int) -> str:
-    return f"{FOLDER}/{epoch:010d}.resumed"
 
 
 def _path(epoch: int) -> str:

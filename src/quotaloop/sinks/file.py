@@ -35,7 +35,7 @@ class FileSink:
         check_push(policy, None)
 
     def publish(self, policy: Policy) -> None:
-        """Put the policy in the place of the one before."""
+        """Put the policy in the place of the one before, or of what is no policy."""
         published = self._published()
         check_push(policy, published if published and published.epoch > policy.epoch else None)
         if self._bytes() != render(policy):
@@ -67,8 +67,8 @@ class FileSink:
             return None
         try:
             return parse(data)
-        except CheckRefused as error:
-            raise CheckRefused(f"{self._path} is not a policy; remove it and publish again: {error}") from error
+        except CheckRefused:  # damaged; ``drift`` tells
+            return None
 
     def _bytes(self) -> bytes | None:
         try:

@@ -71,6 +71,7 @@ def test_a_limit_is_the_quantile_of_active_minutes_with_headroom_rounded_up(busy
         "headroom": 1.1,
         "want": 55,
         "bound_by": "want",
+        "scarce": False,
         "floor": 1,
         "cap": 100_000,
         "capacity": 6_000,
@@ -473,11 +474,18 @@ def test_a_limit_is_no_less_than_the_greatest_request_which_windows_would_never_
         release.minute(number, "a", "tokens", 100)
     release.minute(10, "a", "tokens", 7_000)
     release.event("served", 0, "ok", total_tokens=6_000)
-    release.event("denied", 60, "denied", total_tokens=0, wanted_tokens=7_000, retry_of="served")
+    release.event("denied", 60, "denied", total_tokens=0, wanted_tokens=10**9, retry_of="served")
     found = limits(derived(release, headroom=1.0, quantile=0.5))["a", "tokens"]
-    assert (found.limit, found.evidence["bound_by"], found.evidence["greatest_request"]) == (7_000, "request", 7_000)
-    capped = limits(derived(release, headroom=1.0, quantile=0.5, cap_tokens=6_500))["a", "tokens"]
-    assert (capped.limit, capped.evidence["bound_by"]) == (6_500, "cap")
+    assert (found.limit, found.evidence["bound_by"], found.evidence["greatest_request"]) == (6_000, "request", 6_000)
+    assert found.evidence["greatest_cost"] == 6_000  # not what somebody says that they want
+    capped = limits(derived(release, headroom=1.0, quantile=0.5, cap_tokens=5_500))["a", "tokens"]
+    assert (capped.limit, capped.evidence["bound_by"]) == (5_500, "cap")
+
+
+def test_a_policy_does_not_expire_before_the_one_that_it_replaces(busy_minutes: Any) -> None:
+    release = busy_minutes("a", "requests", 10)
+    renewed = changed(derived(release), epoch=7, expires_at=instant(AT + 9 * DAY))
+    assert derived(release, previous=renewed).expires_at == instant(AT + 9 * DAY)
 
 
 def test_a_burst_has_the_headroom_too(release: Any) -> None:

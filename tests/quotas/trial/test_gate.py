@@ -60,8 +60,7 @@ def minutes(*rows: tuple[int, str, int, int], kind: str = "requests") -> pa.Tabl
 def refused(
     after: pa.Table, before: pa.Table | None = None, settings: Settings = SETTINGS, by: Policy = POLICY
 ) -> list[Objection]:
-    known = {"edge": (before, POLICY)} if before is not None else {}
-    return list(backtest({"edge": (after, by)}, known, settings))
+    return list(backtest({"edge": after}, {"edge": before} if before is not None else {}, by, settings))
 
 
 def test_a_share_that_is_allowed_passes_and_a_unit_more_is_refused() -> None:
@@ -101,17 +100,26 @@ def test_a_suspended_tenant_is_denied_on_purpose() -> None:
 
 
 def test_a_limit_that_capacity_bound_denies_what_is_above_it_on_purpose() -> None:
-    bound = policy(1, limit("a", "requests", 30, evidence={"bound_by": "capacity"}))
+    bound = policy(1, limit("a", "requests", 30, evidence={"scarce": True}))
     assert refused(minutes((0, "a", 60, 30)), by=bound) == []
     (found,) = refused(minutes((0, "a", 60, 32)), by=bound)
     assert found.text.startswith("sink edge would deny 2, 6.7% of 30 ")
-    wanted = policy(1, limit("a", "requests", 30, evidence={"bound_by": "want"}))
+    wanted = policy(1, limit("a", "requests", 30, evidence={"scarce": False}))
     assert len(refused(minutes((0, "a", 60, 30)), by=wanted)) == 1
+
+
+def test_a_limit_on_its_way_up_is_held_against_the_old_one_by_the_same_measure() -> None:
+    # capacity was raised: the old limit of 30 was all that there was, the new one of 60 is a step towards 100
+    stepped = policy(2, limit("a", "requests", 60, evidence={"scarce": False, "bound_by": "step_up"}))
+    before, after = minutes((0, "a", 100, 70)), minutes((0, "a", 100, 40))
+    assert (
+        refused(after, before, settings=replace(SETTINGS, capacity_requests=6_000, cap_requests=100), by=stepped) == []
+    )
 
 
 def test_of_every_kind_as_much_is_carried_as_the_scarcest_allows() -> None:
     # half of the 60 requests have to be refused, and with them half of the tokens
-    bound = policy(1, limit("a", "requests", 30, evidence={"bound_by": "capacity"}))
+    bound = policy(1, limit("a", "requests", 30, evidence={"scarce": True}))
     tokens = pa.concat_tables([minutes((0, "a", 60, 30)), minutes((0, "a", 6_000, 3_000), kind="tokens")])
     assert refused(tokens, by=bound) == []
     more = pa.concat_tables([minutes((0, "a", 60, 30)), minutes((0, "a", 6_000, 3_151), kind="tokens")])
@@ -121,6 +129,6 @@ def test_of_every_kind_as_much_is_carried_as_the_scarcest_allows() -> None:
 
 def test_each_kind_and_each_sink_is_judged() -> None:
     both = pa.concat_tables([minutes((0, "a", 6, 0)), minutes((0, "a", 60, 60), kind="tokens")])
-    (found,) = backtest({"one": (minutes((0, "a", 60, 0)), POLICY), "two": (both, POLICY)}, {}, SETTINGS)
+    (found,) = backtest({"one": minutes((0, "a", 60, 0)), "two": both}, {}, POLICY, SETTINGS)
     assert (found.kind, found.text[:9]) == ("tokens", "sink two ")
     assert refused(minutes()) == []

@@ -16,11 +16,15 @@ from quotaloop.quotas.policy import Kind
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A tenant's limit, the least that scarcity could have left of it, and what bound it last."""
+    """A tenant's limit, the least that scarcity could have left of it, and what bound it last.
+
+    ``is_scarce``: capacity left less than is wanted, whatever bound it then.
+    """
 
     limit: int
     least: int
     bound_by: str
+    is_scarce: bool
 
 
 def shares(rules: Rules, kind: Kind, wants: Mapping[str, Want], busy: Busy | None = None) -> dict[str, Share]:
@@ -40,7 +44,9 @@ def shares(rules: Rules, kind: Kind, wants: Mapping[str, Want], busy: Busy | Non
     shared = max_min_from(least, amounts, rules.weights, capacity)
     settled = _settled(shared, wants, capacity, rules.damping)
     return {
-        name: Share(settled[name], least[name], _bound_by(want, shared[name], settled[name]))
+        name: Share(
+            settled[name], least[name], _bound_by(want, shared[name], settled[name]), shared[name] < want.amount
+        )
         for name, want in wants.items()
     }
 

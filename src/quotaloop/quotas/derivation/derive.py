@@ -54,7 +54,7 @@ def derive(
     On a Saturday, a tenant that is active on weekdays alone has the limit of its weekdays. One with some demand then
     goes down towards that, by a step a derivation, and from when the hours ahead reach into Monday, which is
     ``policy_lifetime`` before, up again by steps. ``burst`` is the envelope of demand at the limit's rate, see
-    ``burst_of``. A tenant or kind without a limit has ``safe_capacity``.
+    ``burst_of``. A tenant or kind without a limit has ``safe_capacity``. It does not expire before ``previous`` would.
 
     Raises ``CheckRefused`` where there is no fit hour, no demand or less capacity than one unit each, ``UsageError``
     for settings that contradict themselves.
@@ -70,13 +70,14 @@ def derive(
     origin = {"derived_at": rfc3339(as_of_ms), "epoch": epoch, "releases": [release], "hours": len(span)}
     origin |= {"first_hour": rfc3339(span[0]), "last_hour": rfc3339(span[-1])}
     derived = limits(connection, span, found, previous.limits if previous else (), rules)
+    expiry = instant(as_of_ms + settings.policy_lifetime)
     return Policy(
         format=FORMAT,
         epoch=epoch,
         release=release,
         created_at=instant(as_of_ms),
         valid_from=instant(as_of_ms),
-        expires_at=instant(as_of_ms + settings.policy_lifetime),
+        expires_at=max(expiry, previous.expires_at) if previous else expiry,
         limits=tuple(_sorted(replace(limit, evidence=origin | limit.evidence) for limit in derived)),
         safe_capacity={kind: _safe_capacity(bounds) for kind, bounds in rules.bounds.items()},
     )

@@ -21,7 +21,7 @@ _SAFE = 2**62  # sums up to here do not leave 64 bits
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """``burst``: units of the smallest bucket that passes all; ``greatest_cost``: of one request, never above it."""
+    """``burst``: units of the smallest bucket that passes all; ``greatest_cost``: of one request that was served."""
 
     burst: int
     greatest_cost: int
@@ -45,7 +45,8 @@ def envelopes(
             if costs.any():
                 period_ms = PER_SECONDS[kind] * 1000
                 debt = greatest_debt(history.arrived_ms[first], costs, limit, period_ms)
-                found[history.tenant, kind] = Envelope(-(-debt // period_ms), int(costs.max()))
+                greatest = int(history.cost(kind)[~history.was_denied].max(initial=0))
+                found[history.tenant, kind] = Envelope(-(-debt // period_ms), greatest)
     return found
 
 

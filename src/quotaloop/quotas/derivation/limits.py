@@ -74,7 +74,7 @@ def _limit(
     rules: Rules, tenant: str, kind: Kind, want: Want, share: Share, envelope: Envelope | None, old: Limit | None
 ) -> Limit:
     burst, needs = burst_of(rules, kind, share.limit, envelope, old.burst if old else 0)
-    reasons = {"damped": want.amount, "least": share.least, "bound_by": share.bound_by}
+    reasons = {"damped": want.amount, "least": share.least, "bound_by": share.bound_by, "scarce": share.is_scarce}
     return Limit(
         tenant=tenant,
         scope=EVERYTHING,

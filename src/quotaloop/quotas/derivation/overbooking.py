@@ -50,10 +50,11 @@ def overbooked(busy: Busy, capacity: int, most: int, limits_at: Callable[[int], 
     """The most, from ``capacity`` to ``most``, that limits may add up to so that no more minutes than allowed are over.
 
     That is overbooking by measured demand (Urgaonkar, Shenoy and Roscoe, "Resource Overbooking and Application
-    Profiling in Shared Hosting Platforms", OSDI 2002). ``limits_at`` gives limits by tenant that add up to so much.
+    Profiling in Shared Hosting Platforms", OSDI 2002). ``limits_at`` gives limits by tenant that add up to so
+    much. It is found to a ten thousandth of the capacity.
     """
     low, high = capacity, max(most, capacity)
-    while low < high:
+    while high - low > capacity // 10_000:
         middle = (low + high + 1) // 2
         if busy.minutes_over(capacity, limits_at(middle)) <= busy.allowed:
             low = middle

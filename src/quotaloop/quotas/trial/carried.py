@@ -20,7 +20,7 @@ def denied_of_carried(table: pa.Table, policy: Policy, settings: Settings) -> di
     """Per tenant and kind, of rows of ``minutes.UNMET`` after a trial of the policy.
 
     Of a minute, capacity can carry of each kind a tenant's weighted max-min share, no more than its cap, and where its
-    limit is what capacity left of its wants (``bound_by``), no more than that. A request needs all its kinds, so of
+    limit is what capacity left of its wants (``scarce``), no more than that. A request needs all its kinds, so of
     every kind the same part is carried, as the scarcest allows. Suspended tenants are not looked at.
     """
     suspended = {limit.tenant for limit in policy.limits if limit.suspended}
@@ -55,12 +55,12 @@ def _note_scarcity(
 
 
 def _most(kind: Kind, policy: Policy, settings: Settings) -> Mapping[str, int]:
-    """Units a minute, by tenant: the cap, or the limit where capacity bound it."""
+    """Units a minute, by tenant: the cap, or the limit where capacity left less than is wanted."""
     cap = int(getattr(settings, f"cap_{kind}"))
     return {
         limit.tenant: min(cap, limit.limit * 60 // limit.per_seconds)
         for limit in policy.limits
-        if limit.kind == kind and limit.evidence.get("bound_by") == "capacity"
+        if limit.kind == kind and limit.evidence.get("scarce")
     }
 
 

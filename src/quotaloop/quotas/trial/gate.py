@@ -52,15 +52,15 @@ def step(policy: Policy, in_force: Policy, settings: Settings) -> Iterator[Objec
 
 
 def backtest(
-    trials: Mapping[str, tuple[pa.Table, Policy]], in_force: Mapping[str, tuple[pa.Table, Policy]], settings: Settings
+    trials: Mapping[str, pa.Table], in_force: Mapping[str, pa.Table], policy: Policy, settings: Settings
 ) -> Iterator[Objection]:
     """Tenants of whose demand a trial denies more than ``max_denied_share`` although capacity could have carried it.
 
-    Per sink rows of ``minutes.UNMET`` and the policy that was tried, the new one and, if there is one, that in force.
-    Where the latter would have denied as much or more, the new one is no reason to object.
+    Per sink rows of ``minutes.UNMET``, under the ``policy`` and, if there is one, under the one in force. Where the
+    latter would have denied as much or more of the same, the new one is no reason to object.
     """
-    for name, (table, policy) in sorted(trials.items()):
-        before = denied_of_carried(*in_force[name], settings) if name in in_force else {}
+    for name, table in sorted(trials.items()):
+        before = denied_of_carried(in_force[name], policy, settings) if name in in_force else {}
         for (tenant, kind), (denied, carried) in sorted(denied_of_carried(table, policy, settings).items()):
             if denied <= carried * Fraction(str(settings.max_denied_share)):
                 continue
