@@ -13,7 +13,7 @@ from rich.text import Text
 
 from quotaloop.quotas.policy import Limit, Policy, epoch_ms, render, rfc3339
 from quotaloop.results import Derivation, Publication
-from quotaloop.terminal.output import plain, table
+from quotaloop.terminal.output import grid, plain, table
 
 if TYPE_CHECKING:
     from quotaloop.quotas.evaluation.evaluate import Evaluation
@@ -112,11 +112,16 @@ def tried(rows: pa.Table) -> dict[str, Any]:
 
 
 def tried_text(title: str, rows: pa.Table) -> Group:
-    """The same for people: one row a tenant, over all hours and models."""
+    """The same for people: a row a tenant, over all hours and models; in force, and then, stand what was denied."""
     amounts = [name for name in rows.column_names if name not in ("hour_ms", "tenant", "model")]
     sums = rows.group_by("tenant").aggregate([(name, "sum") for name in amounts]).sort_by("tenant")
-    sums = sums.rename_columns([name.removesuffix("_sum") for name in sums.column_names])
-    return Group(plain(title), table(sums.to_pylist()))
+    shown = {"tenant": "tenant", "attempts_sum": "attempts"}
+    for unit in ("denied", "denied_tokens"):
+        shown |= {f"{unit}_sum": unit.replace("_", " ")}
+        shown |= {f"in_force_{unit}_sum": "in force"} if f"in_force_{unit}_sum" in sums.column_names else {}
+        shown |= {f"was_{unit}_sum": "then"}
+    found = [list(row) for row in zip(*(sums[name].to_pylist() for name in shown), strict=True)]
+    return Group(plain(title), grid({"columns": list(shown.values()), "rows": found}))
 
 
 def why(document: Mapping[str, Any]) -> Group:
@@ -145,7 +150,6 @@ def evaluation(item: Evaluation) -> Group:
                 "within share": f"{found[kind].denied_within_share_share:.2%}",
                 "Jain": _rounded(found[kind].jain),
                 "change a day": _rounded(found[kind].change),
-                "worst off": found[kind].worst_tenant,
             }
             for name, found in item.methods.items()
         ]
@@ -167,7 +171,7 @@ def _story(limit: Mapping[str, Any]) -> list[str]:
         unit = "minutes" if "active_minutes" in evidence else "hours"
         lines.append(
             f"  {evidence['quantile']:g} of {active:,} active {unit} asked for {evidence['quantile_value']:,} at most"
-            f" (refused demand in it); x {evidence['headroom']:g} = {evidence['want']:,} wanted"
+            f" (refused demand in it); {_wanted(evidence)}"
         )
         lines.append(
             f"  floor {evidence['floor']:,}, cap {evidence['cap']:,}, capacity of all {evidence['capacity']:,},"
@@ -185,6 +189,16 @@ def _story(limit: Mapping[str, Any]) -> list[str]:
         lines.append(f"  a rollback from policy {evidence['rolled_back_from']} to {evidence['rolled_back_to']}")
     changes = [f"policy {row['epoch']}: {_amount(row['limit'])} ({row['bound_by']})" for row in limit["changes"][-5:]]
     return [*lines, f"  {'; '.join(changes)}"]
+
+
+def _wanted(evidence: Mapping[str, Any]) -> str:
+    """How the want comes from the quantile: by the headroom, a greater single request, or Little's law."""
+    want, little = evidence["want"], evidence.get("little", 0)
+    if want == evidence["greatest_request"] > 1:
+        return f"the greatest request took {want:,}, more than that x {evidence['headroom']:g}: {want:,} wanted"
+    if little > evidence["quantile_value"]:
+        return f"by Little's law {little:,.1f} in flight x {evidence['headroom']:g} = {want:,} wanted"
+    return f"x {evidence['headroom']:g} = {want:,} wanted"
 
 
 def _amount(limit: int | None) -> str:
