@@ -26,7 +26,7 @@ def test_the_story_ends_well(tmp_path: Path) -> None:
     told = io.StringIO()
     with running(tmp_path, envoy=True) as servers:
         assert tell(Console(file=told, width=200), tmp_path, servers), told.getvalue()
-    text = told.getvalue()
+    text = " ".join(told.getvalue().split())
     decisions = re.findall(r"([0-9,]+) decisions, 0 of them other than foretold", text)
     assert len(decisions) == 2
     assert int(decisions[0].replace(",", "")) > 50_000
