@@ -12,7 +12,8 @@ from jobs.fit_hours import as_of, fit_hours, is_recent
 from jobs.work import Work
 from quotaloop import faults
 from quotaloop.errors import CheckRefused
-from quotaloop.marts.release import Release, rfc3339, taken_back
+from quotaloop.marts.release import Release, rfc3339
+from quotaloop.marts.rollback import taken_back
 from quotaloop.marts.views import open_views
 from quotaloop.quotas.derivation.derive import derive as derive_policy
 from quotaloop.quotas.derivation.derive import renew

@@ -7,7 +7,8 @@ import hashlib
 from jobs.work import Work
 from quotaloop import faults
 from quotaloop.errors import CheckRefused, QuotaloopError, UsageError
-from quotaloop.marts.release import canonical, rfc3339, taken_back
+from quotaloop.marts.release import canonical, rfc3339
+from quotaloop.marts.rollback import taken_back
 from quotaloop.quotas import policy as documents
 from quotaloop.quotas.policy import Policy, newest, render
 from quotaloop.quotas.rollback import rolled_back

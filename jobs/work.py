@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from quotaloop.marts import candidate as candidates
-from quotaloop.marts.release import Day, Release, is_pinned, mend_pointer, newest, read_days
+from quotaloop.marts.release import Day, Release, mend_pointer, newest, read_days
+from quotaloop.marts.rollback import is_pinned
 from quotaloop.parsed.unit import Note, missing, parse_note, units
 from quotaloop.progress import Progress, Silence
 from quotaloop.raw import closing, topics

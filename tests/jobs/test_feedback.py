@@ -15,7 +15,7 @@ from jobs.feedback import GateRefused, derive, is_pending, renew_by_clock
 from jobs.fit_hours import fit_hours
 from jobs.work import Work
 from quotaloop.errors import CheckRefused, InputUnreadable
-from quotaloop.marts.release import resume, roll_back
+from quotaloop.marts.rollback import resume, roll_back
 from quotaloop.quotas.policy import Policy, instant, newest, policies, same_limits
 from quotaloop.raw import closing, topics
 from quotaloop.raw.lost import Lost, note

@@ -12,7 +12,7 @@ from jobs.feedback import derive, renew_by_clock
 from jobs.publication import publish, roll_back, verify
 from jobs.work import Work
 from quotaloop.errors import CheckRefused, ServiceUnreachable, UsageError
-from quotaloop.marts.release import roll_back as roll_release_back
+from quotaloop.marts.rollback import roll_back as roll_release_back
 from quotaloop.quotas.policy import Policy, is_pinned, newest, resume, same_limits, store_policy
 from quotaloop.results import Publication
 from quotaloop.settings import Settings

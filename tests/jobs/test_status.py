@@ -11,7 +11,8 @@ from jobs.publication import publish
 from jobs.status import status
 from jobs.work import Work
 from quotaloop.errors import CheckRefused
-from quotaloop.marts.release import Span, resume, roll_back
+from quotaloop.marts.release import Span
+from quotaloop.marts.rollback import resume, roll_back
 from quotaloop.parsed.unit import Note, Unit
 from quotaloop.quotas.policy import store_policy
 from quotaloop.raw.ranges import Range

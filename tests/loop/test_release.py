@@ -18,7 +18,7 @@ from jobs import stages
 from pipelines.in_process import run_stages
 from pipelines.loop import TO_BUILD, TO_RELEASE
 from quotaloop import faults
-from quotaloop.marts.release import resume, roll_back
+from quotaloop.marts.rollback import resume, roll_back
 from tests.loop.stores import HOUR, Loop, assert_same, event
 
 PATIENCE = 120  # seconds until a test that waits is given up

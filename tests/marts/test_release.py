@@ -21,7 +21,6 @@ from quotaloop.marts.release import (
     Verdict,
     current,
     hour_ms,
-    is_pinned,
     mend_pointer,
     newest,
     numbers,
@@ -29,11 +28,10 @@ from quotaloop.marts.release import (
     publish,
     read_days,
     read_release,
-    resume,
     rfc3339,
-    roll_back,
     store_days,
 )
+from quotaloop.marts.rollback import is_pinned, resume, roll_back
 from quotaloop.raw.ranges import Range
 from quotaloop.storage.local import LocalStore
 from tests.marts.handmade import DAY, HOUR, Handmade
@@ -249,11 +247,11 @@ def test_a_rollback_takes_the_next_number_if_another_run_was_first(
             publish_first(store, made.release(code="meanwhile"))
         return publish_first(store, release)
 
-    monkeypatch.setattr(releases, "publish", meanwhile)
+    monkeypatch.setattr("quotaloop.marts.rollback.publish", meanwhile)
     back = roll_back(store, 1)
     assert (back.number, back.parent, back.code) == (3, 2, "0.1.0+abc")
     assert read_release(store, 2).code == "meanwhile"
-    monkeypatch.setattr(releases, "publish", lambda *_: False)
+    monkeypatch.setattr("quotaloop.marts.rollback.publish", lambda *_: False)
     with pytest.raises(QuotaloopError, match="try again"):
         roll_back(store, 1)
 

@@ -59,7 +59,7 @@ def release_show(
 @app.command("rollback")
 def release_rollback(context: typer.Context, number: Annotated[int, typer.Argument(help="Whose content.")]) -> None:
     """Append a release with the content of an earlier one, pinned until `release resume`."""
-    from quotaloop.marts.release import roll_back
+    from quotaloop.marts.rollback import roll_back
 
     call = call_of(context)
     made = roll_back(call.work().store, number)
@@ -72,7 +72,7 @@ def release_rollback(context: typer.Context, number: Annotated[int, typer.Argume
 @app.command("resume")
 def release_resume(context: typer.Context) -> None:
     """End the pin of a rollback."""
-    from quotaloop.marts.release import resume
+    from quotaloop.marts.rollback import resume
 
     call = call_of(context)
     number = resume(call.work().store)

@@ -11,7 +11,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from quotaloop.marts.release import Release, Verdict, is_pinned, numbers, read_release, release_path
+from quotaloop.marts.release import Release, Verdict, numbers, read_release, release_path
+from quotaloop.marts.rollback import is_pinned
 from quotaloop.marts.values import json_value
 from quotaloop.quotas.policy import rfc3339
 from quotaloop.storage.store import Store
