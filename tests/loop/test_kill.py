@@ -120,7 +120,7 @@ def test_what_was_left_behind_is_that_point_and_nothing_further(killed: dict[str
         "release:numbered": "releases/0000000001.json" in store.bytes(),
         "release:current": "CURRENT" in there,
         "policy:numbered": "policies" in there,
-        "policy:published": "published" in there,
+        "policy:put": "published" in there and "publications" in there,
     }
     assert steps == {step: faults.POINTS.index(step) <= place for step in steps}
 

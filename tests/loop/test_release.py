@@ -124,7 +124,8 @@ def test_a_reader_never_sees_a_mix(first: Loop, tmp_path: Path, monkeypatch: pyt
         with monkeypatch.context() as patch:
             patch.setattr(faults, "reached", lambda point: pause(point) if point in _PUBLISHING else None)
             for number in range(2, RELEASES + 1):
-                loop.land("t", *(event(f"e{number}-{n}", number % 3 * HOUR) for n in range(number)))
+                hours = [number, *[number % 3] * (number - 1)]  # a newer hour, for a policy, and older ones again
+                loop.land("t", *(event(f"e{number}-{n}", hour * HOUR) for n, hour in enumerate(hours)))
                 assert loop.run().released
             roll_back(loop.store, 2)
         reader.wait_for_reads(READS)
