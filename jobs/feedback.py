@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from msgspec.structs import replace
 
 from jobs.backtest import Trial, backtest
-from jobs.fit_hours import as_of, fit_hours, is_recent
+from jobs.fit_hours import as_of, fit_hours, is_recent, recent_hours
 from jobs.work import Work
 from quotaloop import faults
 from quotaloop.errors import CheckRefused
@@ -73,7 +73,7 @@ def derive(
             previous=previous,
             as_of_ms=end,
         )
-    objections = _objections(work, release, _span(work, fit), policy, previous)
+    objections = _objections(work, release, recent_hours(work, fit), policy, previous)
     if not dry_run and (refused := [one for one in objections if one.gate not in accepted]):
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         raise GateRefused(f"{refused[0]}{more}; `quotas diff` shows all")
@@ -127,11 +127,6 @@ def _is_fit(work: Work, fit: Fitness, end: int, previous: Policy | None) -> bool
     if previous is None or taken_back(work.store, previous.release) is not None:
         return True
     return fit.fit[-1] > rests_on_ms(previous)
-
-
-def _span(work: Work, fit: Fitness) -> Sequence[int]:
-    """The fit hours that limits are derived from."""
-    return [hour for hour in fit.fit if hour > fit.fit[-1] - work.settings.quota_span]
 
 
 def _objections(

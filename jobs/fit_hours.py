@@ -60,6 +60,11 @@ def is_recent(work: Work, fit: Fitness, as_of: int) -> bool:
     return bool(fit.fit) and fit.fit[-1] + work.settings.quota_span >= as_of
 
 
+def recent_hours(work: Work, fit: Fitness) -> list[int]:
+    """The fit hours (epoch ms) of the last ``quota_span``, from which limits are derived."""
+    return [hour for hour in fit.fit if hour > fit.fit[-1] - work.settings.quota_span]
+
+
 def _late(work: Work, days: Mapping[str, Day], stray: frozenset[int]) -> dict[int, tuple[int, int]]:
     """Per hour (epoch ms) with any: accepted events that came after it had closed, and all its accepted events.
 

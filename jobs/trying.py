@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from jobs.backtest import Trial, backtest
 from jobs.feedback import derive
-from jobs.fit_hours import fit_hours
+from jobs.fit_hours import fit_hours, recent_hours
 from jobs.work import Work
 from quotaloop.errors import UsageError
 from quotaloop.marts.release import Release
@@ -96,7 +96,7 @@ def _beside(rows: pa.Table, in_force: pa.Table | None) -> pa.Table:
 def _hours(work: Work, release: Release, since: str | None, until: str | None) -> Sequence[int]:
     fit = fit_hours(work, release)
     if since is None and until is None:
-        return [hour for hour in fit.fit if hour > fit.fit[-1] - work.settings.quota_span]
+        return recent_hours(work, fit)
     first, end = _time(since, 0), _time(until, 2**62)
     return [hour for hour in sorted({*fit.fit, *fit.unfit}) if first <= hour < end]
 

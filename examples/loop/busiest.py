@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from examples.loop.enforced import Attempt, in_order
 from peers.servers import DOMAIN, Servers
+from quotaloop.quotas.derivation.envelope import first_attempts
 from quotaloop.quotas.policy import RATES, Policy
 from quotaloop.quotas.trial.backtest import tried
 from quotaloop.quotas.trial.history import History
@@ -54,18 +55,14 @@ class Busiest:
 def busiest_minute(days: Sequence[History], policy: Policy, servers: Servers) -> Busiest:
     """The minute with most requests; retries, which were made because of what was refused then, are left out."""
     assert servers.envoy is not None
-    minutes = Counter(int(minute) for day in days for minute in (day.arrived_ms[_first(day)] // 60_000).tolist())
+    minutes = Counter(
+        int(minute) for day in days for minute in (day.arrived_ms[first_attempts(day.chain)] // 60_000).tolist()
+    )
     minute = max(minutes, key=lambda one: (minutes[one], -one))
-    parts = [_part(day, _first(day) & (day.arrived_ms // 60_000 == minute)) for day in days]
+    parts = [_part(day, first_attempts(day.chain) & (day.arrived_ms // 60_000 == minute)) for day in days]
     attempts = in_order(parts)
     passes = {part.tenant: (tried(part, policy, EnvoySink.usual) == PASSED).tolist() for part in parts}
     return Busiest(attempts, [passes[one.history.tenant][one.place] for one in attempts])
-
-
-def _first(day: History) -> npt.NDArray[np.bool_]:
-    """Which attempts are the first of their chain."""
-    is_first: npt.NDArray[np.bool_] = (day.chain < 0) | (day.chain == np.arange(len(day.chain)))
-    return is_first
 
 
 def _part(day: History, chosen: npt.NDArray[np.bool_]) -> History:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
+from quotaloop.storage.durable import make_folder, sync_folder
 from quotaloop.storage.store import FileInfo
 
 IN_THE_MAKING = "_tmp"  # folder for files without a name yet; never listed
@@ -88,7 +89,7 @@ class LocalStore:
     def create(self) -> Iterator[LocalPending]:
         """Begin a file in the folder of unnamed files."""
         folder = self.root / IN_THE_MAKING
-        _make(folder)
+        make_folder(folder)
         pending = LocalPending(self, folder / uuid.uuid4().hex)
         try:
             yield pending
@@ -104,23 +105,23 @@ class LocalStore:
     def replace(self, path: str, data: bytes) -> None:
         """Put ``data`` in the place of ``path`` in one rename."""
         target = self.path(path)
-        _make(target.parent)
+        make_folder(target.parent)
         with self.create() as pending:
             pending.write(data)
             pending.finished().replace(target)
-        _sync(target.parent)
+        sync_folder(target.parent)
 
     def link_if_absent(self, source: Path, path: str) -> bool:
         """A hard link fails where a name is taken, which a rename would not; the old name goes after it."""
         target = self.path(path)
-        _make(target.parent)
+        make_folder(target.parent)
         try:
             os.link(source, target)
         except FileExistsError:
             source.unlink(missing_ok=True)
             return False
         source.unlink()
-        _sync(target.parent)
+        sync_folder(target.parent)
         return True
 
     def files(self, folder: str) -> Iterator[FileInfo]:
@@ -149,23 +150,7 @@ class LocalStore:
             target.unlink(missing_ok=True)
 
 
-def _make(folder: Path) -> None:
-    """See that a folder is there; a new one, and new ones above it, outlive a power cut."""
-    if not folder.is_dir():
-        _make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
-
-
 def _unless_gone(error: OSError) -> None:
     """A folder may vanish while it is listed; without one that is there the listing would be short."""
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

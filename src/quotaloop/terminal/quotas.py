@@ -51,12 +51,14 @@ def derivation_text(item: Derivation) -> Group | Text:
 
 def difference(after: Policy, before: Policy | None, *, message: str, objections: Sequence[object]) -> dict[str, Any]:
     """Every limit that is another under ``after`` than under ``before``, and what gates say."""
+    rows = _changes(after, before)
+    changes = [row for row in rows if row["old_limit"] != row["new_limit"] or row["burst"]]
     return {
         "policy": after.epoch,
         "before": before.epoch if before else None,
         "message": message,
-        "changes": [row for row in _changes(after, before) if row["old_limit"] != row["new_limit"] or row["burst"]],
-        "unchanged": sum(row["old_limit"] == row["new_limit"] and not row["burst"] for row in _changes(after, before)),
+        "changes": changes,
+        "unchanged": len(rows) - len(changes),
         "objections": [str(one) for one in objections],
     }
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from quotaloop.errors import CheckRefused
 from quotaloop.quotas.derivation.demand import demands
 from quotaloop.quotas.derivation.limits import limits
-from quotaloop.quotas.derivation.periods import PER_SECONDS as PER_SECONDS
+from quotaloop.quotas.derivation.periods import PER_SECONDS
 from quotaloop.quotas.derivation.rules import Bounds, Rules
 from quotaloop.quotas.derivation.shape import hours_alike
 from quotaloop.quotas.policy import FORMAT, Limit, Policy, Rate, epoch_ms, instant, rfc3339

@@ -9,7 +9,8 @@ from fractions import Fraction
 
 import duckdb
 
-from quotaloop.quotas.derivation.derive import PER_SECONDS, derive
+from quotaloop.quotas.derivation.derive import derive
+from quotaloop.quotas.derivation.periods import PER_SECONDS
 from quotaloop.quotas.policy import EVERYTHING, FORMAT, KINDS, Kind, Limit, Policy, Rate, instant
 from quotaloop.settings import Settings
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import duckdb
 import numpy as np
 
-from quotaloop.quotas.policy import EVERYTHING, Kind, Policy
+from quotaloop.quotas.policy import EVERYTHING, RATES, Kind, Policy
 from quotaloop.quotas.target import Algorithm, Target
 from quotaloop.quotas.trial.backtest import tried
 from quotaloop.quotas.trial.history import History, histories
 from quotaloop.quotas.trial.replay import PASSED, Attempts, Counter, Longs, replay
 
 DAY_MS, MINUTE_MS = 86_400_000, 60_000
-RATES: tuple[Kind, ...] = ("requests", "tokens", "compute")  # kinds with an amount a minute
 Answers = Sequence[Longs]  # for each tenant of a day, what ``replay`` says of each attempt
 
 

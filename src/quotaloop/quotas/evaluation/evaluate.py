@@ -9,10 +9,10 @@ import duckdb
 
 from quotaloop.errors import CheckRefused
 from quotaloop.quotas.evaluation.baselines import METHODS, Known, Method, capacity
-from quotaloop.quotas.evaluation.enforced import DAY_MS, RATES, Day, first_come, minutes, read_day, under_policy
+from quotaloop.quotas.evaluation.enforced import DAY_MS, Day, first_come, minutes, read_day, under_policy
 from quotaloop.quotas.evaluation.figures import Figures, Judged, Totals, add_day, fair_shares
 from quotaloop.quotas.fair_share import weights_of
-from quotaloop.quotas.policy import KINDS, Kind, Policy, rfc3339
+from quotaloop.quotas.policy import KINDS, RATES, Kind, Policy, rfc3339
 from quotaloop.quotas.target import OURS, Target
 from quotaloop.quotas.trial.replay import Longs
 from quotaloop.settings import Settings

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from quotaloop.errors import CheckRefused
 from quotaloop.faults import reached
+from quotaloop.storage.durable import make_folder, sync_folder
 
 LINK = "current"  # what the service has as its RUNTIME_ROOT
 FILE = "config/quotaloop.yaml"
@@ -53,16 +54,16 @@ class Delivery:
     def put(self, epoch: int, data: bytes) -> None:
         """Make this the one in force, also after a power cut; raises ``CheckRefused`` where ``current`` is not ours."""
         before = self._linked()
-        _make(self.folder)
+        make_folder(self.folder)
         name = f"{epoch:010d}-{uuid.uuid4().hex}"
         file = self.folder / name / self._subdirectory / FILE
-        _make(file.parent)
+        make_folder(file.parent)
         reached("envoy_sink:begun")
         with open(file, "wb") as handle:
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
-        _sync(file.parent)
+        sync_folder(file.parent)
         reached("envoy_sink:written")
         self._lead_to(name)
         reached("envoy_sink:linked")
@@ -78,7 +79,7 @@ class Delivery:
         new.symlink_to(name)
         reached("envoy_sink:link_made")
         new.replace(self.link)
-        _sync(self.folder)
+        sync_folder(self.folder)
 
     def _linked(self) -> str | None:
         if not os.path.lexists(self.link):
@@ -109,19 +110,3 @@ class Delivery:
 
 def _epoch(name: str) -> int:
     return int(name.split("-")[0])
-
-
-def _make(folder: Path) -> None:
-    """See that a folder is there, and outlives a power cut."""
-    if not folder.is_dir():
-        _make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
