@@ -94,7 +94,7 @@ docs: setup ## Write the generated parts of docs/ again
 
 lock: ## Pin and hash the packages of pyproject.toml anew; UPGRADE=1 for newer ones
 	@test -x $(LOCKING)/bin/pip-compile || { $(PYTHON) -m venv $(LOCKING) && $(LOCKING)/bin/python $(PIP) install pip-tools==7.6.2; }
-	@$(LOCKING)/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --extra spark --extra mapreduce --extra audit --extra redis --extra backtest --extra dev $(if $(UPGRADE),--upgrade) --output-file requirements.txt pyproject.toml
+	@$(LOCKING)/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --extra spark --extra mapreduce --extra audit --extra redis --extra backtest --extra mqtt --extra mcp --extra gateway --extra dev $(if $(UPGRADE),--upgrade) --output-file requirements.txt pyproject.toml
 	@sed -i -e '/^#/d' -e '/^$$/d' -e '1i # Written by `make lock` from pyproject.toml, for Python 3.11 on Linux; not to be edited.' requirements.txt
 
 clean: ## Remove what tools leave behind; ./store and .venv stay
