@@ -21,7 +21,7 @@ from quotaloop.quotas.policy import KINDS, Kind, Policy, Rate, check_push
 WhenAway = Literal["local", "open", "closed"]
 Source = Literal["policy", "safe_capacity", "local", "open", "closed"]
 TOKEN_BUCKETS: Mapping[Kind, Algorithm] = {"requests": "gcra", "tokens": "gcra", "compute": "gcra"}
-_Asks = list[tuple[Kind, Ask]]
+_Asks = list[tuple[Bound, Ask]]
 _KINDS = frozenset(KINDS)
 _KEPT = 4  # policies, of which some may be valid only later
 _UNSENT = 100_000  # settlements that wait for a store
@@ -32,7 +32,8 @@ _AWAY_MS = 1_000  # for which a store that did not answer is not asked
 class Answer(Struct, frozen=True, gc=False):
     """May the request pass? ``decisions`` are those of the limits that were asked, each with its kind.
 
-    ``denied_by`` is the first that denied; ``retry_after_ms`` is the longest wait of those that denied.
+    ``denied_by`` is the first that denied; ``retry_after_ms`` is the longest wait of those that denied; ``bounds`` are
+    the limits, in the order of ``decisions``.
     """
 
     allowed: bool
@@ -41,6 +42,7 @@ class Answer(Struct, frozen=True, gc=False):
     decisions: tuple[tuple[Kind, Decision], ...]
     source: Source
     policy_epoch: int | None
+    bounds: tuple[Bound, ...] = ()
 
 
 class Limiter:
@@ -97,11 +99,13 @@ class Limiter:
         now_ms: int,
         model: str = "*",
         api_version: str = "*",
+        guessed: bool = False,
     ) -> Answer:
         """Let a request pass that costs this much, or is expected to, under all limits of these kinds, or refuse it.
 
         ``now_ms`` is the time of this host in ms since the epoch. ``request_id`` is given by who calls, once an
-        attempt. Raises ``ValueError`` for a cost that is no whole number or above what the policy ever allows.
+        attempt. A cost that is ``guessed`` is taken as the most that a limit ever allows where it is above that. Raises
+        ``ValueError`` for a cost that is no whole number or, unless it is guessed, above what the policy ever allows.
         """
         _check_kinds(costs)
         held = self._in_force(now_ms)
@@ -109,8 +113,8 @@ class Limiter:
         bounds = held.hold(tenant, model, api_version, now_ms)
         for bound in bounds:
             if bound.rule is None and check_cost(costs.get(bound.kind, 0), EXACT):
-                return self._answer([(bound.kind, Decision(False, 0, self.store.hold_ms))], source, held.epoch)
-        subject, asks = self._subject(held, tenant), _asks(bounds, costs)
+                return self._answer([(bound, Decision(False, 0, self.store.hold_ms))], source, held.epoch)
+        subject, asks = self._subject(held, tenant), _asks(bounds, costs, guessed)
         if not self._is_away(now_ms):
             try:
                 answer = self._asked(self.store, subject, request_id, asks, source, held.epoch, now_ms)
@@ -121,7 +125,7 @@ class Limiter:
                 return answer
         _check(asks, source)
         if self.when_away == "local":
-            share = _asks(held.share, costs)
+            share = _asks(held.share, costs, guessed)
             return self._asked(self._here, subject, request_id, share, "local", held.epoch, now_ms)
         self.counts[self.when_away] += 1
         wait_ms = 0 if self.when_away == "open" else _AWAY_MS
@@ -216,17 +220,19 @@ class Limiter:
         now_ms: int,
     ) -> Answer:
         _check(asks, source)
-        over = [(kind, Decision(False, 0, store.hold_ms)) for kind, ask in asks if ask.cost > ask.rule.most]
+        over = [(bound, Decision(False, 0, store.hold_ms)) for bound, ask in asks if ask.cost > ask.rule.most]
         if over:
             return self._answer(over, source, epoch)
         decisions = store.reserve(subject, request_id, [ask for _, ask in asks], now_ms)
-        return self._answer([(kind, found) for (kind, _), found in zip(asks, decisions, strict=True)], source, epoch)
+        return self._answer([(bound, found) for (bound, _), found in zip(asks, decisions, strict=True)], source, epoch)
 
-    def _answer(self, decisions: list[tuple[Kind, Decision]], source: Source, epoch: int | None) -> Answer:
+    def _answer(self, decided: list[tuple[Bound, Decision]], source: Source, epoch: int | None) -> Answer:
         self.counts[source] += 1
-        denied = [(kind, found) for kind, found in decisions if not found.allowed]
+        denied = [(bound.kind, found) for bound, found in decided if not found.allowed]
         wait_ms = max((found.retry_after_ms for _, found in denied), default=0)
-        return Answer(not denied, denied[0][0] if denied else None, wait_ms, tuple(decisions), source, epoch)
+        decisions = tuple((bound.kind, found) for bound, found in decided)
+        bounds = tuple(bound for bound, _ in decided)
+        return Answer(not denied, denied[0][0] if denied else None, wait_ms, decisions, source, epoch, bounds)
 
 
 class _Settlement(Struct, frozen=True):
@@ -235,11 +241,11 @@ class _Settlement(Struct, frozen=True):
     asks: list[Ask]
 
 
-def _asks(bounds: Sequence[Bound], costs: Mapping[Kind, int]) -> _Asks:
+def _asks(bounds: Sequence[Bound], costs: Mapping[Kind, int], guessed: bool = False) -> _Asks:
     return [
-        (bound.kind, Ask(bound.key, bound.rule, costs[bound.kind]))
+        (bound, Ask(bound.key, bound.rule, min(cost, bound.rule.most) if guessed else cost))
         for bound in bounds
-        if bound.rule is not None and bound.kind in costs
+        if bound.rule is not None and (cost := costs.get(bound.kind)) is not None
     ]
 
 

@@ -15,11 +15,15 @@ from quotaloop.quotas.policy import EVERYTHING, KINDS, Kind, Limit, Policy, Rate
 
 
 class Bound(Struct, frozen=True, gc=False):
-    """A limit as it holds: its key, what it counts, and its rule; None for a suspended one."""
+    """A limit as it holds: its key, what it counts, and its rule; None for a suspended one.
+
+    ``name`` is what a client is told: the kind, with model and version where it covers less than all.
+    """
 
     key: str
     kind: Kind
     rule: Rule[Any] | Concurrency | None
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,13 @@ class Counting:
         The key says what is counted; it stays the same when the numbers of the limit change, but not its period.
         """
         limit, burst = (number and max(number // instances, 1) for number in (rate.limit, rate.burst))
+        key = f"{kind}:{scope.model}:{scope.api_version}"
+        name = kind if scope == EVERYTHING else key
         if kind == "concurrency":
-            key = f"{kind}:{scope.model}:{scope.api_version}"
-            return Bound(key, kind, Concurrency(limit, self.hold_ms) if limit else None)
+            return Bound(key, kind, Concurrency(limit, self.hold_ms) if limit else None, name)
         word = self.algorithms[kind]
-        key = f"{kind}:{scope.model}:{scope.api_version}:{word}:{rate.per_seconds}"
-        return Bound(key, kind, rule_of(word, limit, rate.per_seconds, burst) if limit else None)
+        rule = rule_of(word, limit, rate.per_seconds, burst) if limit else None
+        return Bound(f"{key}:{word}:{rate.per_seconds}", kind, rule, name)
 
 
 class Bounds:

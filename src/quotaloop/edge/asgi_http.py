@@ -1,0 +1,206 @@
+"""One HTTP attempt: let in or refused, passed on part by part, ended exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from quotaloop.edge.arrival import Arrival
+from quotaloop.edge.edge import Edge, _current
+from quotaloop.edge.ratelimit_fields import ratelimit_fields
+from quotaloop.edge.refusal import Refused
+from quotaloop.edge.routes import VERSION, Matched
+from quotaloop.edge.versions import Version
+
+_LOG = logging.getLogger("quotaloop.edge")
+_PEEK_AFTER_NS = 100_000_000  # an answer that took longer is worth a look whether its client still waits
+_ERROR_EVENT = (b"event: error", b"event:error")
+
+
+class HttpAttempt:
+    """Between server and application, for one request."""
+
+    def __init__(
+        self,
+        app: Callable[..., Awaitable[None]],
+        edge: Edge,
+        scope: MutableMapping[str, Any],
+        matched: Matched,
+        receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+        send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ) -> None:
+        self.app, self.edge, self.scope, self.matched = app, edge, scope, matched
+        self._server_receive, self._server_send = receive, send
+        self._read: list[MutableMapping[str, Any]] = []  # parts of the body that the handler has yet to get
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._status = 0
+        self._is_stream = self._is_complete = self._is_gone = False
+        self.arrival = Arrival(
+            protocol="http",
+            method=scope["method"],
+            path=scope["path"],
+            query_string=scope.get("query_string", b""),
+            raw_headers=scope["headers"],
+        )
+        self.exchange = edge.arrive(self.arrival)
+
+    async def serve(self) -> None:
+        """Serve it; what the handler raises is raised, once its event is written."""
+        token = _current.set(self.exchange)
+        try:
+            await self._serve()
+        except asyncio.CancelledError:
+            self._end("cancelled" if self._is_gone and not self.edge.is_stopping else "error", 499)
+            raise
+        except BaseException:
+            is_clients = self._is_gone and not self.edge.is_stopping
+            if self._status and self._is_stream and not self._is_complete and not is_clients:
+                self.exchange.fail()
+                await self._say_error()
+            self._end("cancelled" if is_clients else "error", 499 if is_clients else 500)
+            raise
+        finally:
+            _current.reset(token)
+            if not self.exchange.is_finished:  # the handler returned before its answer was whole
+                is_clients = self._is_gone and not self.edge.is_stopping
+                self._end("cancelled" if is_clients else "error", 499 if is_clients else 500)
+
+    async def _serve(self) -> None:
+        if self.matched.route.reads_body:
+            await self._read_body()
+        version, refusal = self.edge.resolve(self.exchange, self.matched)
+        try:
+            answer = await self.edge.let_in(self.exchange, refusal)
+        except Refused as refused:
+            self._fields = self.edge.fields(self.exchange)
+            await self._refuse(refused)
+            return
+        self._fields = [*self.edge.fields(self.exchange), *ratelimit_fields(answer)]
+        await self.app(self._passed_on(version), self._receive, self._send)
+
+    async def _read_body(self) -> None:
+        """Read a JSON body up to the bound, for version and estimate; the handler gets the same parts."""
+        kind = self.arrival.header(b"content-type") or ""
+        if "json" not in kind:
+            return
+        size = 0
+        while True:
+            message = await self._take()
+            self._read.append(message)
+            if message["type"] != "http.request":
+                return
+            size += len(message.get("body", b""))
+            if size > self.edge.most_body_bytes:
+                return
+            if not message.get("more_body", False):
+                self.arrival.body = b"".join(part.get("body", b"") for part in self._read)
+                return
+
+    def _passed_on(self, version: Version | None) -> MutableMapping[str, Any]:
+        """What the handler gets: a path without version becomes that of the version."""
+        self.scope["quotaloop.exchange"] = self.exchange
+        template = self.matched.route.versioned
+        if template is None or version is None:
+            return self.scope
+        path = self.scope.get("root_path", "") + template.replace(VERSION, version.name)
+        return {**self.scope, "path": path, "raw_path": path.encode()}
+
+    async def _receive(self) -> MutableMapping[str, Any]:
+        return self._read.pop(0) if self._read else await self._take()
+
+    async def _take(self) -> MutableMapping[str, Any]:
+        message = await self._server_receive()
+        if message["type"] == "http.request":
+            self.exchange.bytes_in += len(message.get("body", b""))
+        elif message["type"] == "http.disconnect" and not self._is_complete:
+            self._is_gone = True
+        return message
+
+    async def _send(self, message: MutableMapping[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "http.response.body":
+            await self._send_body(message)
+        elif kind == "http.response.start":
+            headers = list(message.get("headers", ()))
+            self._status = message["status"]
+            self._is_stream = any(
+                name.lower() == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers
+            )
+            if self._is_stream:
+                self.exchange.protocol = "sse"
+            await self._server_send({**message, "headers": [*headers, *self._fields]})
+        else:
+            await self._server_send(message)
+
+    async def _send_body(self, message: MutableMapping[str, Any]) -> None:
+        body, more = message.get("body", b""), message.get("more_body", False)
+        exchange = self.exchange
+        if not more and exchange.elapsed_ns() > _PEEK_AFTER_NS:
+            await self._peek()
+        try:
+            await self._server_send(message)
+        except OSError:  # the server says so where the client has gone
+            self._is_gone = True
+            raise
+        if body:
+            if self._is_stream:
+                self._count(bytes(body))
+            else:
+                exchange.bytes_out += len(body)
+        if not more:
+            self._is_complete = True
+            is_clients = self._is_gone and not self.edge.is_stopping
+            failed = exchange.has_failed or self._status >= 400
+            self._end("cancelled" if is_clients else "error" if failed else "ok", self._status)
+
+    def _count(self, body: bytes) -> None:
+        """Events of a stream and the bytes of it; comments, such as heartbeats, are no first byte."""
+        if any(mark in body for mark in _ERROR_EVENT) and any(
+            line.startswith(_ERROR_EVENT) for line in body.splitlines()
+        ):
+            self.exchange.fail()
+        if body.startswith(b":") and body.count(b"\n") == len(body) - len(body.rstrip(b"\n")):
+            self.exchange.bytes_out += len(body)
+        else:
+            self.exchange.sent(len(body), body.count(b"\n\n"))
+
+    async def _peek(self) -> None:
+        """Has the client gone meanwhile? Nothing else can come after its body."""
+        waiting = asyncio.ensure_future(self._server_receive())
+        await asyncio.sleep(0)
+        if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
+            self._is_gone = self._is_gone or waiting.result()["type"] == "http.disconnect"
+        else:
+            waiting.cancel()
+
+    async def _refuse(self, refused: Refused) -> None:
+        body = refused.body()
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(body)).encode()),
+            *self._fields,
+            *refused.fields,
+        ]
+        self._status = refused.status
+        self.exchange.bytes_out = len(body)
+        try:
+            await self._server_send({"type": "http.response.start", "status": refused.status, "headers": headers})
+            await self._server_send({"type": "http.response.body", "body": body})
+        finally:
+            self._end(refused.outcome, refused.status)
+
+    async def _say_error(self) -> None:
+        """Tell the client of a stream that it failed, as far as that still can be."""
+        problem = {"type": "about:blank", "title": "The stream failed", "status": 500}
+        body = f"event: error\ndata: {json.dumps(problem)}\n\n".encode()
+        try:
+            await self._server_send({"type": "http.response.body", "body": body, "more_body": False})
+        except Exception:
+            _LOG.warning("attempt %s: the client could not be told that it failed", self.exchange.event_id)
+
+    def _end(self, outcome: str, status: int) -> None:
+        self._is_complete = True
+        self.edge.end(self.exchange, self._status or status, outcome)

@@ -1,0 +1,57 @@
+"""The fields ``RateLimit-Policy`` and ``RateLimit`` of draft-ietf-httpapi-ratelimit-headers-10."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from quotaloop.limiter.concurrency import Concurrency
+from quotaloop.limiter.limiter import Answer
+from quotaloop.limiter.limits import Bound
+
+_UNITS = {"requests": "requests", "tokens": "tokens", "compute": "microseconds", "concurrency": "concurrent-requests"}
+_MOST = 999_999_999_999_999  # the greatest integer of RFC 9651
+
+
+def ratelimit_fields(answer: Answer) -> list[tuple[bytes, bytes]]:
+    """Both fields for all limits that were asked; none where no limit was."""
+    if not answer.bounds:
+        return []
+    return [
+        (b"ratelimit-policy", _policies(answer.bounds)),
+        (
+            b"ratelimit",
+            ", ".join(
+                f"{_name(bound)};r={min(found.remaining, _MOST)}"
+                + ("" if found.allowed else f";t={seconds(found.retry_after_ms)}")
+                for bound, (_, found) in zip(answer.bounds, answer.decisions, strict=True)
+            ).encode(),
+        ),
+    ]
+
+
+def seconds(ms: int) -> int:
+    """Whole seconds until then, never too few.
+
+    >>> seconds(0), seconds(1), seconds(1_000), seconds(1_001)
+    (0, 1, 1, 2)
+    """
+    return -(-ms // 1_000)
+
+
+@lru_cache(4_096)
+def _policies(bounds: tuple[Bound, ...]) -> bytes:
+    return ", ".join(map(_policy, bounds)).encode()
+
+
+def _policy(bound: Bound) -> str:
+    rule = bound.rule
+    quota = 0 if rule is None else min(rule.limit, _MOST)
+    window = "" if rule is None or isinstance(rule, Concurrency) else f";w={rule.period_ms // 1_000}"
+    return f'{_name(bound)};q={quota};qu="{_UNITS[bound.kind]}"{window}'
+
+
+@lru_cache(4_096)
+def _name(bound: Bound) -> str:
+    """As a string of RFC 9651, which is ASCII."""
+    plain = bound.name.encode("ascii", "backslashreplace").decode()
+    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,89 @@
+"""Route templates: what a request is for, before any framework has looked at it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from quotaloop.edge.versions import Version, Versions
+
+UNMATCHED = "/*"  # the route of requests that no template is for
+VERSION = "{version}"
+
+_PARAMETER = re.compile(r"\{[A-Za-z_]\w*\}")
+_REMEMBERED = 4_096  # paths
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A template such as ``/api/{version}/conversation``: ``{version}`` says a version, other names match one segment.
+
+    ``metered`` False lets requests through without limits and events, ``public`` without a known tenant;
+    ``reads_body`` lets the edge read JSON bodies up to its bound first, for version and estimate. ``exchanges`` is a
+    WebSocket whose handler begins the exchanges that are counted. ``versioned`` is the template that a path without
+    version is passed on to.
+    """
+
+    path: str
+    operation: str | None = None
+    metered: bool = True
+    public: bool = False
+    reads_body: bool = False
+    exchanges: bool = False
+    versioned: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.path.startswith("/") or (self.versioned is not None and VERSION not in self.versioned):
+            raise ValueError(f"route {self.path}: a path begins with /, a versioned one holds {VERSION}")
+
+    def name(self, version: Version | None) -> str:
+        """What events call the route when it is served by that version."""
+        return (self.versioned or self.path).replace(VERSION, version.name if version else VERSION)
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """The route of a path, and what stands in the place of its version."""
+
+    route: Route
+    version_word: str | None = None
+
+
+_NO_ROUTE = Matched(Route(UNMATCHED))
+
+
+class Routes:
+    """All routes of an application; the first that fits counts, one without parameters before others."""
+
+    def __init__(self, routes: Sequence[Route], versions: Versions) -> None:
+        self._exact: dict[str, Matched] = {}
+        self._patterns: list[tuple[re.Pattern[str], Route]] = []
+        for route in routes:
+            if not _PARAMETER.search(route.path):
+                self._exact.setdefault(route.path, Matched(route))
+            else:
+                self._patterns.append((_pattern(route.path), route))
+        for route in routes:
+            if VERSION in route.path and len(_PARAMETER.findall(route.path)) == 1:
+                for word in versions.words():
+                    self._exact.setdefault(route.path.replace(VERSION, word), Matched(route, word))
+        self._searched = lru_cache(_REMEMBERED)(self._search)
+
+    def match(self, path: str) -> Matched:
+        """The route of a path; of one that none is for, a route named ``/*``."""
+        return self._exact.get(path) or self._searched(path)
+
+    def _search(self, path: str) -> Matched:
+        for pattern, route in self._patterns:
+            if match := pattern.fullmatch(path):
+                return Matched(route, match.groupdict().get("version"))
+        return _NO_ROUTE
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    parts = _PARAMETER.split(path)
+    names = [name[1:-1] for name in _PARAMETER.findall(path)]
+    groups = [f"(?P<{name}>[^/]+)" for name in names]
+    return re.compile("".join(re.escape(part) + group for part, group in zip(parts, [*groups, ""], strict=True)))

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from grpc import StatusCode
+
+from quotaloop.edge import current
+from quotaloop.edge.aio_grpc import MeteredInterceptor
+from tests.edge.metering import Metering, metering
+
+SERVICE = "quotaloop.v1.Chat"
+ACME = (("authorization", "Bearer acme-key"),)
+
+
+async def _tokens(request: bytes, _: Any) -> AsyncIterator[bytes]:
+    """A token a byte; ``!`` raises, ``?`` waits for ever."""
+    for byte in request:
+        if byte == ord("!"):
+            raise RuntimeError("broken")
+        if byte == ord("?"):
+            await asyncio.Event().wait()
+        current().output_tokens += 1
+        yield bytes([byte])
+
+
+async def _written(request: bytes, context: Any) -> None:
+    for byte in request:
+        await context.write(bytes([byte]))
+
+
+async def _single(request: bytes, context: Any) -> bytes:
+    if request == b"missing":
+        await context.abort(StatusCode.NOT_FOUND, "no such thing")
+    current().input_tokens = len(request)
+    return request * 2
+
+
+async def _joined(requests: AsyncIterator[bytes], _: Any) -> bytes:
+    return b"".join([part async for part in requests])
+
+
+HANDLERS = {
+    "Tokens": grpc.unary_stream_rpc_method_handler(_tokens),
+    "Written": grpc.unary_stream_rpc_method_handler(_written),
+    "Single": grpc.unary_unary_rpc_method_handler(_single),
+    "Joined": grpc.stream_unary_rpc_method_handler(_joined),
+}
+
+
+@asynccontextmanager
+async def _serving(made: Metering, service: str = SERVICE) -> AsyncIterator[tuple[grpc.aio.Server, grpc.aio.Channel]]:
+    server = grpc.aio.server(interceptors=[MeteredInterceptor(made.edge)])
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, HANDLERS),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield server, channel
+    finally:
+        await server.stop(None)
+
+
+def _run(made: Metering, work: Callable[[grpc.aio.Server, grpc.aio.Channel], Awaitable[Any]], **names: str) -> Any:
+    async def main() -> Any:
+        async with _serving(made, **names) as (server, channel):
+            return await work(server, channel)
+
+    return asyncio.run(main())
+
+
+def test_a_stream_of_replies_is_one_attempt() -> None:
+    made = metering()
+
+    async def work(_: Any, channel: grpc.aio.Channel) -> Any:
+        call = channel.unary_stream(f"/{SERVICE}/Tokens")(b"abc", metadata=ACME)
+        replies = [reply async for reply in call]
+        return replies, dict(await call.initial_metadata())
+
+    replies, metadata = _run(made, work)
+    assert replies == [b"a", b"b", b"c"]
+    event = made.events.only()
+    assert metadata["x-request-id"] == event["event_id"]
+    assert metadata["deprecation"] == "@1767225600"
+    assert (event["protocol"], event["status"], event["outcome"]) == ("grpc", 200, "ok")
+    assert (event["route"], event["operation"], event["tenant"]) == (f"/{SERVICE}/Tokens", "chat", "acme")
+    assert (event["api_version"], event["version_source"]) == ("v1", "path")
+    assert (event["output_tokens"], event["stream_messages"]) == (3, 3)
+    assert (event["bytes_in"], event["bytes_out"], event["ttft_ms"]) == (3, 3, 0.0)
+    assert made.remaining("acme", "tokens") == 9_997
+    assert made.remaining("acme", "concurrency") == 10
+
+
+def test_every_kind_of_method_is_counted() -> None:
+    made = metering()
+
+    async def work(_: Any, channel: grpc.aio.Channel) -> None:
+        assert await channel.unary_unary(f"/{SERVICE}/Single")(b"abc", metadata=ACME) == b"abcabc"
+        written = channel.unary_stream(f"/{SERVICE}/Written")(b"xy", metadata=ACME)
+        assert [part async for part in written] == [b"x", b"y"]
+        assert await channel.stream_unary(f"/{SERVICE}/Joined")(iter([b"a", b"bcd"]), metadata=ACME) == b"abcd"
+
+    _run(made, work)
+    sizes = [(event["route"][-6:], event["bytes_in"], event["bytes_out"]) for event in made.events.written]
+    assert sizes == [("Single", 3, 6), ("ritten", 2, 2), ("Joined", 4, 4)]
+    assert made.events.written[0]["input_tokens"] == 3
+    assert "ttft_ms" not in made.events.written[0]
+    assert [event["outcome"] for event in made.events.written] == ["ok"] * 3
+
+
+def test_a_call_over_a_limit_is_refused_with_a_delay() -> None:
+    made = metering(requests=60)
+    made.limiter.reserve("acme", "all", {"requests": 60}, now_ms=made.clock.ms)
+
+    async def work(_: Any, channel: grpc.aio.Channel) -> grpc.aio.AioRpcError:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await channel.unary_unary(f"/{SERVICE}/Single")(b"abc", metadata=ACME)
+        return refused.value
+
+    error = _run(made, work)
+    assert error.code() is StatusCode.RESOURCE_EXHAUSTED
+    trailing = dict(error.trailing_metadata())
+    assert trailing["retry-delay"] == "1s"
+    assert json.loads(trailing["problem"])["violated-policies"] == ["requests"]
+    event = made.events.only()
+    assert (event["status"], event["outcome"], event["denied_by"]) == (429, "denied", "requests")
+    assert event["wanted_tokens"] == 100
+
+
+@pytest.mark.parametrize(
+    ("service", "metadata", "code", "status"),
+    [
+        (SERVICE, (), StatusCode.UNAUTHENTICATED, 401),
+        ("quotaloop.v9.Chat", ACME, StatusCode.UNIMPLEMENTED, 404),
+    ],
+)
+def test_a_call_without_key_or_version_is_an_error(
+    service: str, metadata: tuple[tuple[str, str], ...], code: StatusCode, status: int
+) -> None:
+    made = metering()
+
+    async def work(_: Any, channel: grpc.aio.Channel) -> grpc.aio.AioRpcError:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await channel.unary_unary(f"/{service}/Single")(b"abc", metadata=metadata)
+        return refused.value
+
+    assert _run(made, work, service=service).code() is code
+    event = made.events.only()
+    assert (event["status"], event["outcome"]) == (status, "error")
+
+
+def test_a_handler_that_raises_midway_or_aborts_is_an_error() -> None:
+    made = metering()
+
+    async def work(_: Any, channel: grpc.aio.Channel) -> list[bytes]:
+        call = channel.unary_stream(f"/{SERVICE}/Tokens")(b"ab!c", metadata=ACME)
+        seen = [await call.read(), await call.read()]
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call.read()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await channel.unary_unary(f"/{SERVICE}/Single")(b"missing", metadata=ACME)
+        return seen
+
+    assert _run(made, work) == [b"a", b"b"]
+    ends = [(event["status"], event["outcome"], event.get("output_tokens", 0)) for event in made.events.written]
+    assert ends == [(500, "error", 2), (404, "error", 0)]
+    assert made.remaining("acme", "concurrency") == 10
+
+
+def test_a_client_that_cancels_is_cancelled_and_a_server_that_ends_is_an_error() -> None:
+    made = metering()
+
+    async def work(server: grpc.aio.Server, channel: grpc.aio.Channel) -> None:
+        call = channel.unary_stream(f"/{SERVICE}/Tokens")(b"a?", metadata=ACME)
+        assert await call.read() == b"a"
+        call.cancel()
+        while not made.events.written:
+            await asyncio.sleep(0.001)
+        other = channel.unary_stream(f"/{SERVICE}/Tokens")(b"bc?", metadata=ACME)
+        assert [await other.read(), await other.read()] == [b"b", b"c"]
+        made.edge.stopping()
+        await server.stop(None)
+        while len(made.events.written) < 2:
+            await asyncio.sleep(0.001)
+
+    _run(made, work)
+    ends = [(event["status"], event["outcome"], event["output_tokens"]) for event in made.events.written]
+    assert ends == [(499, "cancelled", 1), (503, "error", 2)]
+    assert made.remaining("acme", "concurrency") == 10
+
+
+def test_a_method_that_no_route_is_for_is_counted_under_one_name() -> None:
+    made = metering()
+
+    async def work(_: Any, channel: grpc.aio.Channel) -> None:
+        await channel.unary_unary("/other.Service/Single")(b"abc", metadata=ACME)
+
+    _run(made, work, service="other.Service")
+    assert made.events.only()["route"] == "/*"
