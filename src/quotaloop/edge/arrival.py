@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -43,7 +43,7 @@ class Arrival:
         method: str,
         path: str,
         query_string: bytes = b"",
-        raw_headers: Iterable[tuple[bytes, bytes]] = (),
+        raw_headers: Sequence[tuple[bytes, bytes]] = (),
         body: bytes | None = None,
     ) -> None:
         self.protocol, self.method, self.path = protocol, method, path
@@ -58,6 +58,10 @@ class Arrival:
             if found == name:
                 return value.decode("latin-1")
         return None
+
+    def listed(self, name: bytes) -> str:
+        """All values of a header that is a list, as the one that they stand for (RFC 9110); empty without one."""
+        return ", ".join([value.decode("latin-1") for found, value in self.raw_headers if found == name])
 
     @cached_property
     def headers(self) -> Mapping[str, str]:

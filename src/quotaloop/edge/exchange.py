@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from quotaloop.edge.routes import UNMATCHED
+from quotaloop.edge.versions import UNKNOWN
 from quotaloop.events.credentials import found_in
 from quotaloop.events.event import TOKEN_CLASSES
-from quotaloop.events.fields import FIELDS, MAX_DURATION_MS
+from quotaloop.events.fields import FIELDS, MAX_BYTES, MAX_DURATION_MS, MAX_GPU_MS, MAX_TOKENS
 
 if TYPE_CHECKING:
     from quotaloop.edge.arrival import Arrival
 
+ANONYMOUS = "anonymous"  # the tenant of nobody's requests
 _LOG = logging.getLogger("quotaloop.edge")
 _CHECKS = {field.name: field for field in FIELDS}
 _MOST_US = MAX_DURATION_MS * 1_000
+_AMOUNTS = {  # and the most that an event may say
+    **dict.fromkeys(TOKEN_CLASSES, MAX_TOKENS),
+    **dict.fromkeys(("bytes_in", "bytes_out", "stream_messages"), MAX_BYTES),
+    "gpu_us": MAX_GPU_MS * 1_000,
+}
+_LONGEST = 1_024  # characters of a name that is looked at
 
 
 class Exchange:
@@ -60,7 +70,7 @@ class Exchange:
     def __init__(self, arrival: Arrival, event_id: str, arrived_ms: int, arrived_ns: int, clock: Any) -> None:
         self.arrival, self.event_id = arrival, event_id
         self.arrived_ms, self.arrived_ns, self._clock = arrived_ms, arrived_ns, clock
-        self.tenant = self.route = self.api_version = ""
+        self.tenant, self.route, self.api_version = ANONYMOUS, UNMATCHED, UNKNOWN  # until it is resolved
         self.protocol = arrival.protocol
         self.version_source: str | None = None
         self.api_key_id: str | None = None
@@ -119,44 +129,55 @@ class Exchange:
         found: dict[str, Any] = {
             "event_id": self.event_id,
             "ts": self.arrived_ms,
-            "tenant": self.tenant,
+            "tenant": ANONYMOUS,
             "route": self.route,
             "api_version": self.api_version,
-            "status": status,
+            "status": status if _CHECKS["status"].check(status) is None else 500,  # as clients take it (RFC 9110)
             "duration_ms": spent_us / 1_000,
-            "method": self.arrival.method,
             "protocol": self.protocol,
             "outcome": outcome,
-            "model": self._checked("model", self.model, "unknown"),
         }
         if self._first_ns is not None and outcome != "denied":
             found["ttft_ms"] = min(max(self._first_ns - self.arrived_ns, 0) // 1_000, spent_us) / 1_000
-        for name in ("version_source", "denied_by", "wanted_tokens"):
-            if (value := getattr(self, name)) is not None:
-                found[name] = value
-        for name in ("operation", "retry_of", "api_key_id"):
-            if (said := self._checked(name, getattr(self, name), None)) is not None:
-                found[name] = said
-        for name in (*TOKEN_CLASSES, "bytes_in", "bytes_out", "stream_messages"):
-            if amount := self._amount(name):
-                found[name] = amount
-        if gpu_us := self._amount("gpu_us", "gpu_ms"):
-            found["gpu_ms"] = gpu_us / 1_000
+        self._put_names(found)
+        self._put_amounts(found)
         return found
 
-    def _checked(self, name: str, value: str | None, otherwise: str | None) -> str | None:
-        """A string that the handler set, if it may stand in an event; clients choose some of them."""
-        if value is None:
-            return otherwise
-        if not isinstance(value, str) or _CHECKS[name].check(value) is not None or found_in(value):
-            _LOG.warning("%s of %s cannot stand in an event and is left out", name, self.event_id)
-            return otherwise
-        return value
+    def _put_names(self, event: dict[str, Any]) -> None:
+        self._put(event, "tenant", self.tenant)
+        self._put(event, "method", self.arrival.method)
+        self._put(event, "model", self.model)
+        if self.version_source is not None:
+            event["version_source"] = self.version_source
+        if self.operation is not None:
+            self._put(event, "operation", self.operation)
+        if self.retry_of is not None:
+            self._put(event, "retry_of", self.retry_of)
+        if self.api_key_id is not None:
+            self._put(event, "api_key_id", self.api_key_id)
 
-    def _amount(self, name: str, field: str | None = None) -> int:
-        value = getattr(self, name)
-        if type(value) is int and _CHECKS[field or name].check(value) is None:
-            return value
-        _LOG.error("%s of %s is %r, which is no amount; counted as 0", name, self.event_id, value)
-        setattr(self, name, 0)
-        return 0
+    def _put(self, event: dict[str, Any], name: str, value: str) -> None:
+        """A string that the handler set, if it may stand in an event; clients choose some of them."""
+        if isinstance(value, str) and len(value) <= _LONGEST and may_stand(name, value):
+            event[name] = value
+        else:
+            _LOG.warning("%s of %s cannot stand in an event and is left out", name, self.event_id)
+
+    def _put_amounts(self, event: dict[str, Any]) -> None:
+        if self.denied_by is not None:
+            event["denied_by"], event["wanted_tokens"] = self.denied_by, min(self.wanted_tokens or 0, MAX_TOKENS)
+        for name, most in _AMOUNTS.items():
+            amount = getattr(self, name)
+            if type(amount) is not int or not 0 <= amount <= most:
+                _LOG.error("%s of %s is %r, which is no amount; counted as 0", name, self.event_id, amount)
+                setattr(self, name, 0)
+            elif name == "gpu_us" and amount:
+                event["gpu_ms"] = amount / 1_000
+            elif amount:
+                event[name] = amount
+
+
+@lru_cache(4_096)
+def may_stand(name: str, value: str) -> bool:
+    """May this value stand in that field of an event? What looks like a credential may in none."""
+    return _CHECKS[name].check(value) is None and not found_in(value)

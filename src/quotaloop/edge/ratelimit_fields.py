@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from quotaloop.limiter.concurrency import Concurrency
@@ -10,23 +11,20 @@ from quotaloop.limiter.limits import Bound
 
 _UNITS = {"requests": "requests", "tokens": "tokens", "compute": "microseconds", "concurrency": "concurrent-requests"}
 _MOST = 999_999_999_999_999  # the greatest integer of RFC 9651
+_NOT_IN_STRINGS = re.compile(r"[^ -~]")
 
 
 def ratelimit_fields(answer: Answer) -> list[tuple[bytes, bytes]]:
     """Both fields for all limits that were asked; none where no limit was."""
     if not answer.bounds:
         return []
-    return [
-        (b"ratelimit-policy", _policies(answer.bounds)),
-        (
-            b"ratelimit",
-            ", ".join(
-                f"{_name(bound)};r={min(found.remaining, _MOST)}"
-                + ("" if found.allowed else f";t={seconds(found.retry_after_ms)}")
-                for bound, (_, found) in zip(answer.bounds, answer.decisions, strict=True)
-            ).encode(),
-        ),
+    said = [
+        f"{_name(bound)};r={min(found.remaining, _MOST)}"
+        if found.allowed
+        else f"{_name(bound)};r={min(found.remaining, _MOST)};t={seconds(found.retry_after_ms)}"
+        for bound, (_, found) in zip(answer.bounds, answer.decisions, strict=True)
     ]
+    return [(b"ratelimit-policy", _policies(answer.bounds)), (b"ratelimit", ", ".join(said).encode())]
 
 
 def seconds(ms: int) -> int:
@@ -52,6 +50,6 @@ def _policy(bound: Bound) -> str:
 
 @lru_cache(4_096)
 def _name(bound: Bound) -> str:
-    """As a string of RFC 9651, which is ASCII."""
-    plain = bound.name.encode("ascii", "backslashreplace").decode()
+    """As a string of RFC 9651, which is printable ASCII; a policy may name models otherwise."""
+    plain = _NOT_IN_STRINGS.sub(lambda match: match[0].encode("unicode_escape").decode(), bound.name)
     return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'

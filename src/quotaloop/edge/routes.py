@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from quotaloop.edge.versions import Version, Versions
+from quotaloop.events.fields import FIELDS
 
 UNMATCHED = "/*"  # the route of requests that no template is for
 VERSION = "{version}"
 
 _PARAMETER = re.compile(r"\{[A-Za-z_]\w*\}")
 _REMEMBERED = 4_096  # paths
+_LONGEST = 512  # of a path that is remembered: clients choose them
+_LONGEST_VERSION = "0" * 32
+_check = next(field.check for field in FIELDS if field.name == "route")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class Route:
     ``metered`` False lets requests through without limits and events, ``public`` without a known tenant;
     ``reads_body`` lets the edge read JSON bodies up to its bound first, for version and estimate. ``exchanges`` is a
     WebSocket whose handler begins the exchanges that are counted. ``versioned`` is the template that a path without
-    version is passed on to.
+    version is passed on to. Raises ``ValueError`` for a template that cannot be matched or stand in an event.
     """
 
     path: str
@@ -35,8 +39,10 @@ class Route:
     versioned: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.path.startswith("/") or (self.versioned is not None and VERSION not in self.versioned):
-            raise ValueError(f"route {self.path}: a path begins with /, a versioned one holds {VERSION}")
+        for path in filter(None, (self.path, self.versioned)):
+            _check_template(path)
+        if self.versioned is not None and _PARAMETER.findall(self.versioned) != [VERSION]:
+            raise ValueError(f"route {self.path}: {self.versioned!r} holds {VERSION} and no other parameter")
 
     def name(self, version: Version | None) -> str:
         """What events call the route when it is served by that version."""
@@ -49,9 +55,6 @@ class Matched:
 
     route: Route
     version_word: str | None = None
-
-
-_NO_ROUTE = Matched(Route(UNMATCHED))
 
 
 class Routes:
@@ -68,12 +71,13 @@ class Routes:
         for route in routes:
             if VERSION in route.path and len(_PARAMETER.findall(route.path)) == 1:
                 for word in versions.words():
-                    self._exact.setdefault(route.path.replace(VERSION, word), Matched(route, word))
+                    path = route.path.replace(VERSION, word)
+                    self._exact.setdefault(path, self._search(path))
         self._searched = lru_cache(_REMEMBERED)(self._search)
 
     def match(self, path: str) -> Matched:
         """The route of a path; of one that none is for, a route named ``/*``."""
-        return self._exact.get(path) or self._searched(path)
+        return self._exact.get(path) or (self._searched if len(path) <= _LONGEST else self._search)(path)
 
     def _search(self, path: str) -> Matched:
         for pattern, route in self._patterns:
@@ -82,8 +86,22 @@ class Routes:
         return _NO_ROUTE
 
 
+def _check_template(path: str) -> None:
+    """Raises ``ValueError``; two parameters in one segment would take quadratic time to match."""
+    names = _PARAMETER.findall(path)
+    if _check(path.replace(VERSION, _LONGEST_VERSION)) is not None:
+        raise ValueError(f"route {path!r}: it begins with /, and has at most 256 characters, none of them blank")
+    if len(set(names)) < len(names) or any(len(_PARAMETER.findall(segment)) > 1 for segment in path.split("/")):
+        raise ValueError(f"route {path}: a segment has one parameter, each of another name")
+    if set("{}") & set(_PARAMETER.sub("", path)):
+        raise ValueError(f"route {path}: a parameter is {{name}}")
+
+
 def _pattern(path: str) -> re.Pattern[str]:
     parts = _PARAMETER.split(path)
     names = [name[1:-1] for name in _PARAMETER.findall(path)]
     groups = [f"(?P<{name}>[^/]+)" for name in names]
     return re.compile("".join(re.escape(part) + group for part, group in zip(parts, [*groups, ""], strict=True)))
+
+
+_NO_ROUTE = Matched(Route(UNMATCHED))

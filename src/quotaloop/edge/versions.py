@@ -17,6 +17,7 @@ LATEST = "latest"
 UNKNOWN = "unknown"  # in the event of a request for a version that there is not
 
 _IN_MEDIA_TYPE = re.compile(r';\s*version\s*=\s*"?([^\s",;]+)', re.IGNORECASE)
+_LINK = re.compile(r"[!#-;=?-~]+")  # ASCII without blanks, quotes and angle brackets
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Version:
     """A version by the name that events have; others may say ``aliases`` (a leading ``v`` never matters).
 
     Past or future, ``deprecated_at`` and ``sunset_at`` (with a zone) are told to clients by the fields of RFC 9745 and
-    RFC 8594, ``link`` is where they read more.
+    RFC 8594, ``link`` is where they read more. Raises ``ValueError`` for what cannot be told.
     """
 
     name: str
@@ -38,6 +39,10 @@ class Version:
             raise ValueError(f"a version is named {VERSION_FORM}, not {self.name!r}")
         if any(time is not None and time.tzinfo is None for time in (self.deprecated_at, self.sunset_at)):
             raise ValueError(f"version {self.name}: times have a zone")
+        if self.deprecated_at is not None and self.sunset_at is not None and self.sunset_at < self.deprecated_at:
+            raise ValueError(f"version {self.name}: RFC 9745 lets no sunset come before the deprecation")
+        if self.link is not None and not _LINK.fullmatch(self.link):
+            raise ValueError(f"version {self.name}: {self.link!r} is no link")
 
     def fields(self) -> list[tuple[bytes, bytes]]:
         """What every answer of this version says."""
@@ -47,7 +52,8 @@ class Version:
         if self.sunset_at is not None:
             found.append((b"sunset", format_datetime(self.sunset_at.astimezone(UTC), usegmt=True).encode()))
         if self.link is not None and (self.deprecated_at or self.sunset_at):
-            found.append((b"link", f'<{self.link}>; rel="deprecation"'.encode()))
+            relation = "sunset" if self.deprecated_at is None else "deprecation"
+            found.append((b"link", f'<{self.link}>; rel="{relation}"'.encode()))
         return found
 
 
@@ -81,7 +87,7 @@ class Versions:
         self._by_word: dict[str, Version] = {}
         for version in self.known:
             for word in dict.fromkeys(map(_plain, (version.name, *version.aliases))):
-                if self._by_word.setdefault(word, version) is not version or word == LATEST:
+                if self._by_word.setdefault(word, version) is not version or word in (LATEST, UNKNOWN):
                     raise ValueError(f"{word} means two versions")
         self.default, self.latest = self._named(default), self._named(latest)
         self._by_word[LATEST] = self.latest
@@ -92,9 +98,11 @@ class Versions:
         return self._by_word.get(_plain(word))
 
     def words(self) -> Iterator[str]:
-        """All that may stand in a path."""
+        """All that may stand in a path, in lower case."""
         for word in self._by_word:
-            yield from (word, f"v{word}")
+            yield word
+            if _plain(f"v{word}") == word:
+                yield f"v{word}"
 
     def resolve(self, arrival: Arrival, in_path: str | None = None) -> Asked:
         """The version for a request, of whose path ``in_path`` is the part that says one."""
@@ -102,7 +110,7 @@ class Versions:
             return self._asked(in_path, "path")
         if (word := arrival.header(self._header)) is not None:
             return self._asked(word.strip(), "header")
-        if (accept := arrival.header(b"accept")) and (match := _IN_MEDIA_TYPE.search(accept)):
+        if (accept := arrival.listed(b"accept")) and (match := _IN_MEDIA_TYPE.search(accept)):
             return self._asked(match[1], "accept")
         if arrival.query_string:
             for name in self._query:

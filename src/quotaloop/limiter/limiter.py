@@ -150,10 +150,12 @@ class Limiter:
         held = self._in_force(now_ms)
         named: dict[Kind, int] = {"concurrency": 0, **costs}
         bounds = held.hold(tenant, model, api_version, now_ms)
-        share, asks = ([ask for _, ask in _asks(some, named)] for some in (held.share, bounds))
+        asks = [ask for _, ask in _asks(bounds, named)]
         check_actual(asks)
-        subject = self._subject(held, tenant)
-        was_here = self._here.settle(subject, request_id, share, now_ms)
+        subject, was_here = self._subject(held, tenant), False
+        if not self._here.is_idle:
+            share = [ask for _, ask in _asks(held.share, named)]
+            was_here = self._here.settle(subject, request_id, share, now_ms)
         settlement = _Settlement(subject, request_id, asks)
         if self._is_away(now_ms):
             self._unsent.append(settlement)

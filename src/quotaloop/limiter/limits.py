@@ -25,6 +25,9 @@ class Bound(Struct, frozen=True, gc=False):
     rule: Rule[Any] | Concurrency | None
     name: str
 
+    def __hash__(self) -> int:
+        return hash(self.key)  # asked for with every request; those of all fields take longer
+
 
 @dataclass(frozen=True, slots=True)
 class Counting:

@@ -21,6 +21,11 @@ class MemoryStore:
         self._reservations = Reservations(hold_ms)
         self._lock = threading.Lock()
 
+    @property
+    def is_idle(self) -> bool:
+        """Is nothing reserved?"""
+        return not self._reservations
+
     def spend(self, subject: str, ask: Ask, now_ms: int) -> Decision:
         """Spend under one limit."""
         rule: Any = ask.rule
@@ -95,6 +100,8 @@ def _settled(request_id: str, ask: Ask, state: Any, found: Reservation) -> Any:
     if isinstance(ask.rule, Concurrency):
         return ask.rule.release(state, request_id)
     more = ask.cost - found.costs[ask.key]
+    if more == 0:
+        return state
     return ask.rule.charge(state, more) if more > 0 else ask.rule.refund(state, -more, found.spent_ms)
 
 

@@ -26,6 +26,9 @@ class Reservations:
         self.hold_ms = hold_ms
         self._held: dict[_Key, Reservation] = {}  # in the order of their ends, but for a clock that was moved
 
+    def __len__(self) -> int:
+        return len(self._held)
+
     def find(self, subject: str, request_id: str, now_ms: int) -> Reservation | None:
         """What is held under the id, settled or not."""
         while self._held:
