@@ -13,6 +13,7 @@ from collections.abc import Callable
 from bench.data import ROOT, Data, generated
 from bench.machine import machine, versions
 from bench.measurements import (
+    edge,
     evaluate,
     growth,
     increment,
@@ -42,6 +43,7 @@ MEASUREMENTS: dict[str, Callable[[Data, int], list[Row]]] = {
     "quantiles": quantiles.measure,
     "yarn": yarn.measure,
     "limiter": limiter.measure,
+    "edge": edge.measure,
     "replay": replay.measure,
 }
 GROWTH = "growth"  # the only one that also tells of stages
