@@ -80,11 +80,9 @@ def test_a_leading_v_and_case_do_not_matter_and_nothing_else_is_guessed(word: st
 
 
 def test_the_words_of_a_path_are_just_those_that_mean_a_version() -> None:
-    assert sorted(VERSIONS.words()) == ["1", "1.0", "2", "2.0", "2.1", "beta", "latest", "v1", "v1.0", "v2"] + [
-        "v2.0",
-        "v2.1",
-    ]
-    assert all(VERSIONS.find(word) for word in VERSIONS.words())
+    words = sorted(VERSIONS.words())
+    assert words == ["1", "1.0", "2", "2.0", "2.1", "beta", "latest", "v1", "v1.0", "v2", "v2.0", "v2.1"]
+    assert all(VERSIONS.find(word) for word in words)
 
 
 @pytest.mark.parametrize(
@@ -261,4 +259,4 @@ def test_what_the_fields_cannot_say_is_refused(fields: dict[str, Any], said: str
 def test_a_media_type_made_to_be_slow_to_search_is_searched_in_steps_that_grow_with_its_length() -> None:
     blanks = b" " * 30_000
     for accept in (b";" + blanks, b";version" + blanks, b";version=" + blanks, b'";version="' * 6_000, b"; " * 30_000):
-        assert asked(request((b"accept", accept)))[0] in ("v1", None)
+        assert asked(request((b"accept", accept)))[1] == "default"

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from quotaloop.errors import CheckRefused, QuotaloopError
+from quotaloop.errors import CheckRefused
 from quotaloop.limiter.limiter import Limiter
 from quotaloop.quotas.policy import Policy, parse
 from quotaloop.raw.kafka.access import Access
@@ -51,8 +51,8 @@ class Follower:
                 self._said("")
                 return False
             self.limiter.load(policy)
-        except (QuotaloopError, ValueError) as error:  # ValueError: limits that cannot be counted exactly
-            self._said(str(error))
+        except Exception as error:  # whatever a source raises: a thread that ends would load nothing more, unsaid
+            self._said(str(error) or type(error).__name__)
             return False
         with self._changed:
             self.epoch = policy.epoch

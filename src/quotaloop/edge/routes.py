@@ -39,10 +39,11 @@ class Route:
     versioned: str | None = None
 
     def __post_init__(self) -> None:
-        for path in filter(None, (self.path, self.versioned)):
-            _check_template(path)
-        if self.versioned is not None and _PARAMETER.findall(self.versioned) != [VERSION]:
-            raise ValueError(f"route {self.path}: {self.versioned!r} holds {VERSION} and no other parameter")
+        _check_template(self.path)
+        if self.versioned is not None:
+            _check_template(self.versioned)
+            if _PARAMETER.findall(self.versioned) != [VERSION]:
+                raise ValueError(f"route {self.path}: {self.versioned} holds {VERSION} and no other parameter")
 
     def name(self, version: Version | None) -> str:
         """What events call the route when it is served by that version."""
