@@ -10,7 +10,7 @@ from typing import Annotated, cast
 
 import typer
 
-from quotaloop.cli import land, loop, quarantine, quotas, reading, release
+from quotaloop.cli import land, loop, quarantine, quotas, reading, release, serving
 from quotaloop.cli.call import Call
 from quotaloop.errors import QuotaloopError
 from quotaloop.settings import load
@@ -35,6 +35,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.command()(reading.sql)
 app.command()(reading.status)
 app.command()(reading.version)
+app.command(name="mcp")(serving.mcp)
 
 
 @app.callback()
