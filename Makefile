@@ -18,7 +18,7 @@ BENCH_LINES := $(if $(filter command line,$(origin LINES)),$(LINES))
 
 CLUSTER = $(firstword $(wildcard $(BIN)/python) $(PYTHON)) docker/hadoop-spark/cluster
 
-.PHONY: help setup java maven redis litellm envoy run demo-loop test test-peers soak lint bench sample docs lock clean cluster-up cluster-down run-cluster test-cluster
+.PHONY: help setup java maven redis litellm envoy mosquitto run demo demo-cluster demo-loop test test-peers soak lint bench sample docs lock clean cluster-up cluster-down run-cluster test-cluster
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -40,6 +40,12 @@ run: setup ## Land the sample and run the whole loop in ./store
 	$(BIN)/quotaloop --store $(STORE) land files data/sample/requests.jsonl.gz --topic sample
 	$(BIN)/quotaloop --store $(STORE) run
 
+demo: setup ## A running gateway, a noisy tenant, the loop, its limits in force: refused before and after
+	TZ=UTC $(BIN)/python -m examples.gateway.demo
+
+demo-cluster: cluster-up redis ## The same with Kafka, HDFS, YARN and Redis
+	@eval "$$($(CLUSTER) env)" && TZ=UTC $(BIN)/python -m examples.gateway.demo --cluster
+
 demo-loop: setup redis ## A noisy day, limits from it, the next day under them in Redis and Envoy's service, and back
 	@bin/check-envoy || echo 'without it: Redis alone' >&2
 	TZ=UTC $(BIN)/python -m examples.loop
@@ -47,11 +53,14 @@ demo-loop: setup redis ## A noisy day, limits from it, the next day under them i
 test: setup maven ## Run the whole test suite; ARGS='-k name' for a part
 	TZ=UTC $(BIN)/python -m pytest $(ARGS)
 
-test-peers: setup redis envoy ## Run the tests that need servers of other makers; ARGS='-k name' for a part
+test-peers: setup redis envoy mosquitto ## Run the tests that need servers of other makers; ARGS='-k name' for a part
 	TZ=UTC $(BIN)/python -m pytest -m peers $(ARGS)
 
 redis: ## See that Redis is there; as root on Debian, install it
 	@bin/check-redis
+
+mosquitto: ## See that mosquitto is there; as root on Debian, install it
+	@bin/check-mosquitto
 
 litellm: ## Install the LiteLLM proxy that its tests start, in build/litellm; 0.8 GB
 	@PYTHON='$(PYTHON)' bin/check-litellm
@@ -72,7 +81,7 @@ run-cluster: cluster-up ## Write the sample into Kafka and run the whole loop on
 	@eval "$$($(CLUSTER) env)" && $(BIN)/python data/sample/produce.py "$$QUOTALOOP_KAFKA_BROKERS" sample
 	@eval "$$($(CLUSTER) env)" && set -x && $(BIN)/quotaloop land kafka --topic sample && $(BIN)/quotaloop run
 
-test-cluster: setup maven ## Run all tests that need real servers, the long ones too; ARGS='-k name' for a part
+test-cluster: setup maven mosquitto ## Run all tests that need real servers, the long ones too; ARGS='-k name' for a part
 	TZ=UTC $(BIN)/python -m pytest -m cluster $(ARGS)
 
 soak: setup ## Run the tests that take many minutes

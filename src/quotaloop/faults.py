@@ -27,6 +27,7 @@ POINTS = (
     "policy:put",
     "policy:published",
 )
+BRIDGE_POINTS = ("bridge:received", "bridge:produced", "bridge:delivered", "bridge:acknowledged")
 LANDING_POINTS = ("kafka:claimed", "kafka:copied", "kafka:range", "kafka:closed")
 REDIS_SINK_POINTS = ("redis_sink:checked", "redis_sink:written")
 KAFKA_SINK_POINTS = ("kafka_sink:sent", "kafka_sink:committed")

@@ -10,7 +10,7 @@ from typing import Annotated, cast
 
 import typer
 
-from quotaloop.cli import land, loop, quarantine, quotas, reading, release, serving
+from quotaloop.cli import bridge, land, loop, quarantine, quotas, reading, release, serving
 from quotaloop.cli.call import Call
 from quotaloop.errors import QuotaloopError
 from quotaloop.settings import load
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.command()(loop.run)
 app.add_typer(land.app, name="land")
+app.add_typer(bridge.app, name="bridge")
 app.command()(loop.build)
 app.command()(loop.recount)
 app.add_typer(loop.audit_app, name="audit")

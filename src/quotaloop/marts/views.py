@@ -34,14 +34,21 @@ _KEPT = ", ".join([*_FIELDS, 'hour, topic, "partition", "offset"'])
 
 @contextmanager
 def open_views(
-    store: Store, release: Release, *, tables: Iterable[str] | None = None, proven: bool = False, since: str = ""
+    store: Store,
+    release: Release,
+    *,
+    tables: Iterable[str] | None = None,
+    proven: bool = False,
+    since: str = "",
+    memory: str = "",
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with one view a table over the release, and nothing else that it may read or change.
 
     ``tables`` names those that will be read, all unless given; the files of others need not be on this machine, and to
     read their views is an error. Raises ``InputUnreadable`` for a file of the release that is gone or has another size,
     and of ``proven`` tables also for one with another SHA-256; parsed events, which are large, are left to their sizes.
-    With ``since`` the files of days before that UTC date are left out.
+    With ``since`` the files of days before that UTC date are left out. ``memory``, such as ``2GB``, is what a query may
+    take, which then may not spill either; it is an error of the query that needs more.
     """
     days = read_days(store, release)
     check_sizes(store, _entries(release, days, None))
@@ -56,6 +63,9 @@ def open_views(
         here = {path: str(copy) for path, copy in found.items()}
         connection = stack.enter_context(duckdb.connect())
         connection.execute("SET TimeZone = 'UTC'")
+        if memory:
+            connection.execute("SET memory_limit = ?", [memory])
+            connection.execute("SET temp_directory = ''")
         try:
             _make_views(connection, release, days, wanted, here)
             reads_policies = tables is None or _OF_POLICIES & frozenset(tables)  # which may be many, and large

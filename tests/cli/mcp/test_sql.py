@@ -118,7 +118,7 @@ def test_others_are_answered_while_a_query_runs(asked: Asked) -> None:
 def test_a_query_that_takes_too_much_memory_is_stopped(looked_at: Handmade) -> None:
     work = Work(Settings(store=looked_at.store.url, task_memory="32MB"))
     hungry = "SELECT count(*) FROM (SELECT r, count(*) FROM range(1000000000) t(r) GROUP BY r)"
-    with pytest.raises(UsageError, match="stopped, it took more than 32MB of memory"):
+    with pytest.raises(UsageError, match=r"^sql: stopped, it needs more than 32MB of memory$"):
         select(work, hungry, max_rows=1, timeout_s=30)
 
 

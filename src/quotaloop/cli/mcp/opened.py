@@ -32,7 +32,8 @@ def release_now(work: Work) -> Release:
 @contextmanager
 def opened(work: Work, release: Release, tables: Iterable[str] | None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that reads these tables (None: all) of the release, whose files are proven, and nothing else."""
-    with open_views(work.store, release, tables=tables, proven=True) as connection:
+    memory = work.settings.task_memory
+    with open_views(work.store, release, tables=tables, proven=True, memory=memory) as connection:
         yield connection
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -15,18 +14,16 @@ from quotaloop.cli.mcp.opened import first_rows, opened, release_now
 from quotaloop.errors import UsageError
 from quotaloop.marts.integrity import check_files
 from quotaloop.marts.views import named, read_files
-from quotaloop.settings import megabytes
 from quotaloop.terminal.output import grid
 
 if TYPE_CHECKING:
     from jobs.work import Work
 
-_LOOK_EVERY = 0.05  # seconds
-_HELD = "SELECT coalesce(sum(memory_usage_bytes + temporary_storage_bytes), 0)::BIGINT FROM duckdb_memory()"
+_AGAIN_S = 0.05
 
 
 def select(work: Work, statement: str, *, max_rows: int, timeout_s: float) -> Answer:
-    """The first rows of one SELECT, as ``quotaloop sql`` answers it; it may take ``task_memory`` of memory and disk.
+    """The first rows of one SELECT, as ``quotaloop sql`` answers it; it may take ``task_memory`` of memory.
 
     Raises ``UsageError`` for anything but a SELECT, for what DuckDB refuses, and for what takes too long or too much.
     """
@@ -34,8 +31,10 @@ def select(work: Work, statement: str, *, max_rows: int, timeout_s: float) -> An
     release = release_now(work)
     with opened(work, release, tables) as connection:
         try:
-            with capped(connection, seconds=timeout_s, memory=work.settings.task_memory):
+            with capped(connection, seconds=timeout_s):
                 found = first_rows(connection.sql(_before_its_end(statement)), max_rows)
+        except duckdb.OutOfMemoryException as error:
+            raise UsageError(f"sql: stopped, it needs more than {work.settings.task_memory} of memory") from error
         except duckdb.Error as error:
             check_files(work.store, read_files(work.store, release, tables))  # perhaps parsed events are damaged
             raise UsageError(f"sql: {error}") from error
@@ -51,12 +50,9 @@ def _before_its_end(statement: str) -> str:
 
 
 @contextmanager
-def capped(connection: duckdb.DuckDBPyConnection, *, seconds: float, memory: str) -> Iterator[None]:
-    """Interrupt what the connection does when its time is over, or its database holds more than ``memory``.
-
-    Raises ``UsageError`` that says which. A single value that is being made is ended first.
-    """
-    watch = _Watch(connection, seconds, memory)
+def capped(connection: duckdb.DuckDBPyConnection, *, seconds: float) -> Iterator[None]:
+    """Interrupt what the connection does when its time is over; ``UsageError`` says so."""
+    watch = _Watch(connection, seconds)
     watch.start()
     try:
         yield
@@ -72,37 +68,20 @@ class _Watch(threading.Thread):
     An interrupt that comes before a statement has begun is lost, so it is repeated.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, seconds: float, memory: str) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, seconds: float) -> None:
         super().__init__(name="sql watch", daemon=True)
-        self._connection = connection
-        self._beside = connection.cursor()
-        self._seconds = seconds
-        self._memory = memory
+        self._connection, self._seconds = connection, seconds
         self._ended = threading.Event()
         self.said = f"sql: stopped after {seconds:g} s; ask for less, or for fewer hours"
 
     def run(self) -> None:
-        """Wait for the end of the work, of its time or of its memory."""
-        deadline = time.monotonic() + self._seconds
-        while time.monotonic() < deadline:
-            if self._ended.wait(_LOOK_EVERY):
-                return
-            if self._is_too_much():
-                self.said = f"sql: stopped, it took more than {self._memory} of memory"
-                break
-        while not self._ended.wait(_LOOK_EVERY):
+        """Wait for the end of the work or of its time."""
+        if self._ended.wait(self._seconds):
+            return
+        while not self._ended.wait(_AGAIN_S):
             self._connection.interrupt()
 
     def end(self) -> None:
         """Return when nothing is interrupted any more."""
         self._ended.set()
         self.join()
-        self._beside.close()
-
-    def _is_too_much(self) -> bool:
-        """Is more held than may be? What cannot even be asked is."""
-        try:
-            (row,) = self._beside.execute(_HELD).fetchall()
-        except duckdb.Error:
-            return True
-        return int(row[0]) > megabytes(self._memory) * 1024**2

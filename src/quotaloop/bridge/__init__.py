@@ -1,0 +1,1 @@
+"""From other transports into the topic of Kafka that is landed."""
