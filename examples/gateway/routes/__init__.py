@@ -1,0 +1,1 @@
+"""What the gateway serves, a resource a file."""
