@@ -46,15 +46,6 @@ class Caller:
             name: Pool(sockets, partial(Socket.open, target.url, key, Version(name))) for name in ("v1", "v2")
         }
         self._peers = Pool(1, partial(Peer.open, target.url, key, self.signalling.append))
-        self._ways: dict[str, Callable[[Call], Awaitable[Answer]]] = {
-            "http": self._json,
-            "http2": self._json,
-            "multipart": self._upload,
-            "sse": self._events,
-            "websocket": self._socket,
-            "grpc": self._grpc,
-            "webrtc": self._webrtc,
-        }
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,7 +66,7 @@ class Caller:
     async def call(self, call: Call) -> Answer:
         """One attempt; a connection that cannot be opened is an error of the call that needed it."""
         try:
-            return await self._ways[call.protocol](call)
+            return await self._way(call.protocol)(call)
         except NotOpened as failed:
             return failed.answer
 
@@ -86,6 +77,18 @@ class Caller:
                 pass
         except NotOpened:
             return  # noted among the signalling; each call will try again, and count it
+
+    def _way(self, protocol: str) -> Callable[[Call], Awaitable[Answer]]:
+        ways = {
+            "http": self._json,
+            "http2": self._json,
+            "multipart": self._upload,
+            "sse": self._events,
+            "websocket": self._socket,
+            "grpc": self._grpc,
+            "webrtc": self._webrtc,
+        }
+        return ways[protocol]
 
     async def _json(self, call: Call) -> Answer:
         return await http.converse(self._http[call.protocol], call.prompt, call.version)

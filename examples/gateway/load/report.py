@@ -75,9 +75,9 @@ def shown(document: Mapping[str, Any]) -> Group:
 
 def _grid(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Table:
     """Narrower than the library's tables: ten columns in 80 characters."""
-    drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name, head in columns.items():
-        drawn.add_column(head, justify="left" if name in ("tenant", "protocol") else "right")
+        drawn.add_column(head, no_wrap=True, justify="left" if name in ("tenant", "protocol") else "right")
     for row in rows:
         values = (row[name] for name in columns)
         drawn.add_row(*(plain(round(value) if isinstance(value, float) else value) for value in values))
@@ -123,6 +123,8 @@ def _delays(waits_ms: Iterable[float]) -> dict[str, Any]:
 
 
 def _reason(answer: Answer) -> str:
+    if answer.outcome == "cancelled" and answer.reason is None:
+        return "cancelled, as planned"
     said = answer.reason or (answer.problem or {}).get("title") or "no reason given"
     return f"{answer.outcome} {answer.status or '-'} {said}"
 
@@ -137,7 +139,6 @@ def _told(delays: Mapping[str, Any]) -> list[str]:
         )
         if found["calls"]
     ]
-    late_ms = delays["late_p99_ms"]
-    return (
-        [*lines, f"99 % of calls were begun within {late_ms:,.1f} ms of their time"] if late_ms is not None else lines
-    )
+    if (late_ms := delays["late_p99_ms"]) is not None:
+        lines.append(f"99 % of calls were begun within {late_ms:,.1f} ms of their time")
+    return [*lines, "p50, p99: ms of calls that were ok, from the planned time; sent: p99 from the sending"]

@@ -102,7 +102,8 @@ class Gateway:
         """Events are numbered in the order they end in: when that of one more request is there, all before are."""
         before = len(self._of(_MARKER))
         headers = {"authorization": f"Bearer {self.keys[_MARKER]}"}
-        httpx.get(f"{self.url}/api/v2/models", headers=headers, trust_env=False)  # refused will do
+        answer = httpx.get(f"{self.url}/api/v2/models", headers=headers, trust_env=False)
+        assert answer.status_code in (200, 429), self.log
         wait_for(lambda: len(self._of(_MARKER)) > before, "the marker's event")
 
     def _of(self, tenant: str) -> list[dict[str, Any]]:

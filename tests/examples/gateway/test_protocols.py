@@ -128,7 +128,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_upload_has_cancelled(gateway:
         "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 5000\r\n\r\n"
         '--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
     )
-    with socket.create_connection((address.hostname, address.port)) as upload_of:  # type: ignore[arg-type]
+    with socket.create_connection((address.hostname, address.port)) as upload_of:
         upload_of.sendall(head.encode())
     (event,) = gateway.events_of(tenant, 1)
     assert (event["outcome"], event["route"]) == ("cancelled", "/api/v2/image_classify")

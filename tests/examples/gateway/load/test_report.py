@@ -101,11 +101,15 @@ def test_what_was_not_ok_is_told_with_its_reason_most_frequent_first() -> None:
             attempt(Answer("refused", 429, problem={"title": "A limit is reached"})),
             attempt(Answer("refused", 429, problem={"title": "A limit is reached"})),
             attempt(Answer("ok", 200)),
+            attempt(Answer("cancelled", 200)),
+            attempt(Answer("cancelled", None, reason="given up")),
         ]
     )
     assert list(document["reasons"].items()) == [
         ("refused 429 A limit is reached", 2),
         ("error - ConnectError", 1),
+        ("cancelled, as planned", 1),
+        ("cancelled - given up", 1),
     ]
 
 
@@ -117,4 +121,21 @@ def test_people_see_the_counts_and_every_delay() -> None:
     assert "1 calls waited for others to end, as many as may be open were, at most 2,000 ms" in text
     assert "1 calls waited for a connection, all of that kind were lent, at most 500 ms" in text
     assert "signalling of WebRTC peers" in text
-    assert "3,000" in text
+    assert "p50, p99: ms of calls that were ok, from the planned time; sent: p99 from the sending" in " ".join(
+        text.split()
+    )
+    head, _, row = text.splitlines()[:3]
+    assert head.split() == [
+        "tenant",
+        "protocol",
+        "calls",
+        "ok",
+        "refused",
+        "errors",
+        "left",
+        "tokens",
+        "p50",
+        "p99",
+        "sent",
+    ]
+    assert row.split() == ["acme", "http", "1", "1", "0", "0", "0", "0", "3,000", "3,000", "0"]
