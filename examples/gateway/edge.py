@@ -21,7 +21,7 @@ from quotaloop.limiter.store import CounterStore
 from quotaloop.quotas.policy import Kind, Rate
 
 BODY_BYTES = 262_144
-RPC = "/quotaloop.gateway.v1.Conversation/Converse"
+RPC = "/quotaloop.gateway.{version}.Conversation/Converse"
 VERSIONS = Versions(
     [
         Version(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, NoReturn
@@ -82,5 +83,6 @@ def _asked(request: ConverseRequest) -> Asked:
 
 async def _abort(context: Any, problem: Problem) -> NoReturn:
     code = _CODES.get(problem.status_code, StatusCode.UNKNOWN)
-    await context.abort(code, f"{problem.title}: {problem.detail}" if problem.detail else problem.title)
+    said = f"{problem.title}: {problem.detail}" if problem.detail else problem.title
+    await context.abort(code, said, (("problem", json.dumps(problem.document())),))
     raise AssertionError("abort raises")

@@ -97,7 +97,7 @@ class Talk:
                         await self._outbox.put({"type": "token", "id": name, "text": text}, reply.sent)
                 await self._outbox.flush()  # what is counted has gone out
             except Problem as problem:
-                exchange.fail()
+                exchange.fail(problem.status_code)
                 await self._outbox.put({"type": "error", "id": name, "problem": problem.document()})
             else:
                 usage = reply.usage.model_dump()
@@ -107,7 +107,7 @@ class Talk:
 
     async def _fail(self, name: Any, problem: dict[str, Any]) -> None:
         async with self._session.exchange(Estimate(), operation="chat") as exchange:
-            exchange.fail()
+            exchange.fail(int(problem["status"]))
             await self._outbox.put({"type": "error", "id": name, "problem": problem})
             await self._outbox.flush()
 

@@ -31,6 +31,7 @@ ROUTES = (
     Route("/api/chat", operation="chat", reads_body=True, versioned="/api/{version}/chat"),
     Route("/api/{version}/items/{item}"),
     Route("/api/{version}/socket", operation="chat"),
+    Route("/api/socket", operation="chat", versioned="/api/{version}/socket"),
     Route("/api/{version}/session", operation="chat", exchanges=True),
     *(
         Route(f"/quotaloop.{{version}}.Chat/{name}", operation="chat")

@@ -450,3 +450,60 @@ def test_the_edge_closes_when_the_application_has_shut_down() -> None:
     assert order == ["startup False", "shutdown False"]
     assert made.events.is_closed
     assert made.edge.is_stopping
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "route"),
+    [
+        ("/api", "/api/health", None),
+        ("/api/", "/api/health", None),
+        ("/api", "/apix/health", "/*"),
+        ("", "/health", None),
+    ],
+)
+def test_routes_are_those_below_the_place_that_the_application_is_mounted_at(
+    root: str, path: str, route: str | None
+) -> None:
+    made = metering()
+    run(ask(Metered(_open, made.edge), scope_of(path) | {"root_path": root}))
+    assert [event["route"] for event in made.events.written] == ([route] if route else [])
+
+
+async def _open(_: Message, receive: _Receive, send: _Send) -> None:
+    await receive()
+    await _start(send)
+    await send({"type": "http.response.body", "body": b""})
+
+
+def test_the_type_of_a_json_body_may_be_written_in_capitals() -> None:
+    made = metering()
+    headers = [ACME, (b"content-type", b"Application/JSON")]
+    run(ask(_app(made), scope_of("/api/chat", headers=headers), b'{"version": 2}'))
+    assert made.events.only()["version_source"] == "body"
+
+
+def test_a_stream_that_is_refused_is_one_of_streams() -> None:
+    made = metering(requests=1)
+    for _ in range(2):
+        run(ask(_app(made), scope_of("/api/v1/chat", headers=[ACME, (b"accept", b"text/event-stream")])))
+    assert [event["protocol"] for event in made.events.written] == ["http", "sse"]
+
+
+def test_a_client_of_http2_that_has_gone_is_sent_no_last_part() -> None:
+    made, client = metering(), Client()
+
+    async def app(_: Message, receive: _Receive, send: _Send) -> None:
+        await receive()
+        await _start(send)
+        await send({"type": "http.response.body", "body": b"late"})
+
+    async def work() -> None:
+        client.sent.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+        client.leave()
+        await finish(client, Metered(app, made.edge), scope_of("/api/v1/chat") | {"http_version": "2"})
+
+    run(work())
+    assert client.body == b""  # a server might wait for ever until it is read
+    event = made.events.only()
+    assert (event["status"], event["outcome"]) == (200, "cancelled")
+    assert made.remaining("acme", "concurrency") == 10

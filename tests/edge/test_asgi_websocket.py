@@ -65,6 +65,8 @@ def _conversing(made: Metering, tokens: int = 100) -> Metered:
             made.clock.pass_ms(5)
             try:
                 async with session.exchange(Estimate(tokens=tokens, model="markov"), operation="chat") as exchange:
+                    if message["text"] == "unknown":
+                        exchange.fail(404)
                     for number in range(2):
                         made.clock.pass_ms(10)
                         exchange.output_tokens += 1
@@ -224,3 +226,23 @@ def test_a_server_that_cuts_a_connection_fails_its_exchange() -> None:
     event = made.events.only()
     assert (event["status"], event["outcome"]) == (500, "error")
     assert made.remaining("acme", "concurrency") == 10
+
+
+def test_an_exchange_that_a_handler_answers_with_an_error_has_its_status() -> None:
+    made = metering()
+    _serve(_conversing(made), "/api/v2/session", "unknown")
+    event = made.events.only()
+    assert (event["status"], event["outcome"], event["output_tokens"]) == (404, "error", 2)
+
+
+def test_a_path_without_version_is_passed_on_to_that_of_the_version() -> None:
+    made, seen = metering(), list[str]()
+
+    async def app(scope: Message, receive: _Receive, send: _Send) -> None:
+        seen.append(scope["path"])
+        await receive()
+        await send({"type": "websocket.close", "code": 1000})
+
+    _serve(Metered(app, made.edge), "/api/socket?version=2")
+    assert seen == ["/api/v2/socket"]
+    assert made.events.only()["route"] == "/api/v2/socket"

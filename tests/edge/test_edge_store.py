@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 
 import pytest
@@ -185,3 +186,32 @@ def test_a_server_that_ends_says_so() -> None:
     assert made.edge.is_stopping is False
     made.edge.stopping()
     assert made.edge.is_stopping is True
+
+
+def test_an_attempt_that_ends_after_the_edge_is_closed_is_settled_and_written() -> None:
+    made = edge_of(store := Remote())
+
+    async def work() -> None:
+        exchange, _ = await let_in(made)
+        await made.edge.close(timeout_s=0.01)
+        made.edge.end(exchange, 200, "ok")
+
+    asyncio.run(work())
+    assert [verb for verb, _ in store.asked] == ["reserve", "settle"]
+    assert len(made.events.written) == 1
+
+
+def test_a_child_of_a_fork_names_its_attempts_otherwise() -> None:
+    made = metering()
+    first = begun(made)[0].event_id.partition("-")[0]
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writer, begun(made)[0].event_id.encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        other = told.read().partition("-")[0]
+    os.waitpid(child, 0)
+    assert len(other) == len(first) == 16
+    assert other != first

@@ -139,6 +139,7 @@ def test_integers_are_not_above_those_of_rfc_9651() -> None:
         ('a"b', r'"requests:a\"b:*"', 'requests:a"b:*'),
         ("a\\b", r'"requests:a\\b:*"', "requests:a\\b:*"),
         ("a;q=1, b", '"requests:a;q=1, b:*"', "requests:a;q=1, b:*"),
+        ("50%d%", '"requests:50%d%:*"', "requests:50%d%:*"),
         ("f\u00fcr", r'"requests:f\\xfcr:*"', r"requests:f\xfcr:*"),
         ("\u6a21\u578b", r'"requests:\\u6a21\\u578b:*"', r"requests:\u6a21\u578b:*"),
         ("\U0001f600", r'"requests:\\U0001f600:*"', r"requests:\U0001f600:*"),

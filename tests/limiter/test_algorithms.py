@@ -102,7 +102,7 @@ def admitted(rule: Rule[Any], steps: list[tuple[int, int]], start_ms: int) -> li
 
 def fits_after(store: MemoryStore, rule: Rule[Any], cost: int, at_ms: int) -> bool:
     """Would the cost be allowed then, if nothing else is asked? Nothing is spent."""
-    state = deepcopy(store._states.get(("acme", "k"), rule.empty()))
+    state = deepcopy(store._states.get("acme", {}).get("k", rule.empty()))
     return rule.fits(rule.forward(state, at_ms), cost)
 
 

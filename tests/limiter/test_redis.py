@@ -60,8 +60,8 @@ def test_redis_and_memory_decide_alike(redis_url: str, seed: int) -> None:
     }
     forever = 1_000 * HOUR
     stores: list[CounterStore] = [
-        MemoryStore(hold_ms=forever),
-        store_at(redis_url, clock="caller", hold_ms=forever),
+        MemoryStore(hold_ms=forever, settled_ms=forever),
+        store_at(redis_url, clock="caller", hold_ms=forever, settled_ms=forever),
     ]
     now_ms, names = NOON, [""]
     for number in range(300):
@@ -100,6 +100,18 @@ def test_keys_name_no_tenant_and_end_by_themselves(redis_url: str) -> None:
     assert not any("acme" in key for key in ends)
     assert len({key.partition("}")[0] for key in ends}) == 1  # one slot of a cluster
     assert all(0 < end <= 600_000 for end in ends.values())
+
+
+def test_a_request_that_is_settled_is_remembered_for_a_while_and_no_longer(redis_url: str) -> None:
+    store, asks = store_at(redis_url, settled_ms=60_000), [Ask("k", DAY_RULE, 10)]
+    with Redis.from_url(redis_url) as client:
+        for name, hold_ms in (("a", 600_000), ("b", 5_000)):
+            store.hold_ms = hold_ms
+            assert store.reserve("acme", name, asks, 0)[0].allowed
+            assert [store.settle("acme", name, asks, 0) for _ in range(2)] == [True, True]
+            (record,) = client.scan_iter(f"*:request:{name}")
+            assert hold_ms / 2 < client.pttl(record) * (10 if name == "a" else 1) <= 600_000
+            assert client.pttl(record) <= min(hold_ms, 60_000)
 
 
 def test_another_secret_counts_under_other_keys(redis_url: str) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from examples.gateway.demo.arrived import arrived
+from examples.gateway.demo import topic as topics
 from examples.gateway.demo.story import HOUR_S, Loop, Scale, tell
 
 _TOPIC = "gateway"
@@ -61,8 +61,10 @@ def _on_cluster(console: Console, folder: Path, scale: Scale) -> bool:
         loop = Loop(console, folder / "settings.toml", settings)
         gateway: dict[str, object] = {"kafka_brokers": brokers, "kafka_topic": topic, "redis_url": redis.url}
 
+        topics.make(brokers, topic)
+
         def land(count: int) -> None:
-            _wait(lambda: arrived(brokers, topic), count)
+            _wait(lambda: topics.arrived(brokers, topic), count)
             loop.call("land", "kafka", "--topic", topic)
 
         return tell(console, folder, scale, gateway, loop, land, behind_more_s=HOUR_S)

@@ -37,7 +37,6 @@ class _SocketPeer:
 
 
 @router.websocket("/api/{version}/conversation/ws")
-@router.websocket("/api/conversation/ws")
 async def converse(socket: WebSocket, parts: Annotated[Parts, Depends(parts_of)]) -> None:
     """Talk until either closes; whose it is and which version has been settled at the handshake."""
     session: Session = socket.scope["quotaloop.session"]

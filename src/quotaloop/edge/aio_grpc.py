@@ -137,7 +137,7 @@ class _Call:
             await self.edge.let_in(exchange, refusal)
         except Refused as refused:
             self.edge.end(exchange, refused.status, refused.outcome)
-            await _abort(context, refused)
+            await _abort(context, refused, exchange)
         except BaseException as error:
             self._failed(exchange, context, error)
             raise
@@ -185,9 +185,10 @@ class _Counting:
         self._exchange.sent(_size(reply))
 
 
-async def _abort(context: Any, refused: Refused) -> NoReturn:
-    trailing = [("retry-delay", f"{seconds(refused.retry_after_ms)}s")] if refused.retry_after_ms else []
-    trailing.append(("problem", refused.body().decode()))
+async def _abort(context: Any, refused: Refused, exchange: Exchange) -> NoReturn:
+    trailing = [("x-request-id", exchange.event_id), ("problem", refused.body().decode())]
+    if refused.retry_after_ms:
+        trailing.append(("retry-delay", f"{seconds(refused.retry_after_ms)}s"))
     code = _REFUSED.get(refused.status, StatusCode.FAILED_PRECONDITION)
     await context.abort(code, str(refused.problem.get("detail") or refused.problem["title"]), tuple(trailing))
     raise AssertionError("abort raises")

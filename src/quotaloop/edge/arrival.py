@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
+import msgspec
+from msgspec import Struct
+
 _NOTHING: Any = object()
+_DECODER = msgspec.json.Decoder()
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True, gc=False):
     """Whose request it is; ``api_key_id`` is an id or keyed hash of the key, never the key."""
 
     tenant: str
     api_key_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(Struct, frozen=True, gc=False):
     """What a request may cost, guessed before it runs: tokens of all classes, accelerator time in microseconds."""
 
     tokens: int = 0
@@ -51,16 +52,17 @@ class Arrival:
         self.request: Any = None
         self.api_version = ""  # once it is resolved
         self._json: Any = _NOTHING
+        self._first: dict[bytes, bytes] | None = None
 
     def header(self, name: bytes) -> str | None:
         """The first value of a header by its lower-case name."""
-        for found, value in self.raw_headers:
-            if found == name:
-                return value.decode("latin-1")
-        return None
+        value = self._headers().get(name)
+        return None if value is None else value.decode("latin-1")
 
     def listed(self, name: bytes) -> str:
         """All values of a header that is a list, as the one that they stand for (RFC 9110); empty without one."""
+        if name not in self._headers():
+            return ""
         return ", ".join([value.decode("latin-1") for found, value in self.raw_headers if found == name])
 
     @cached_property
@@ -82,8 +84,23 @@ class Arrival:
     def json(self) -> Any:
         """The body as JSON; None where there is none, or it is none."""
         if self._json is _NOTHING:
-            try:
-                self._json = json.loads(self.body) if self.body else None
-            except (ValueError, RecursionError):  # the handler tells the client
-                self._json = None
+            self._json = _document(self.body) if self.body else None
         return self._json
+
+    def _headers(self) -> dict[bytes, bytes]:
+        """The first value of each header; they are looked at once, however many are asked for."""
+        if self._first is None:
+            self._first = dict(reversed(list(self.raw_headers)))
+        return self._first
+
+
+def _document(body: bytes) -> Any:
+    """What ``json`` makes of it, None where that is nothing: the fast parser takes less, and that alike."""
+    try:
+        return _DECODER.decode(body)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):  # the handler tells the client
+        return None

@@ -35,9 +35,7 @@ class Metered:
         if kind not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        path: str = scope["path"]
-        root: str = scope.get("root_path", "")
-        matched = self.edge.match(path[len(root) :] if root and path.startswith(root) else path)
+        matched = self.edge.match(_below(scope.get("root_path", ""), scope["path"]))
         if not matched.route.metered:
             await self.app(scope, receive, send)
         elif kind == "http":
@@ -55,3 +53,13 @@ class Metered:
             await send(message)
 
         await self.app(scope, receive, send_last)
+
+
+def _below(root: str, path: str) -> str:
+    """The path as the application sees it that is mounted at ``root``.
+
+    >>> _below("/api", "/api/chat"), _below("/api/", "/api/chat"), _below("/api", "/apix/chat")
+    ('/chat', '/chat', '/apix/chat')
+    """
+    root = root.rstrip("/")
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path

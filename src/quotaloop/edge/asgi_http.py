@@ -12,8 +12,7 @@ from quotaloop.edge.arrival import Arrival
 from quotaloop.edge.edge import Edge, _current
 from quotaloop.edge.ratelimit_fields import ratelimit_fields
 from quotaloop.edge.refusal import Refused
-from quotaloop.edge.routes import VERSION, Matched
-from quotaloop.edge.versions import Version
+from quotaloop.edge.routes import Matched
 
 _LOG = logging.getLogger("quotaloop.edge")
 _PEEK_AFTER_NS = 100_000_000  # an answer that took longer is worth a look whether its client still waits
@@ -22,6 +21,23 @@ _ERROR_EVENT = (b"event: error", b"event:error")
 
 class HttpAttempt:
     """Between server and application, for one request."""
+
+    __slots__ = (
+        "_fields",
+        "_is_complete",
+        "_is_gone",
+        "_is_stream",
+        "_read",
+        "_server_receive",
+        "_server_send",
+        "_status",
+        "app",
+        "arrival",
+        "edge",
+        "exchange",
+        "matched",
+        "scope",
+    )
 
     def __init__(
         self,
@@ -53,20 +69,23 @@ class HttpAttempt:
         try:
             await self._serve()
         except asyncio.CancelledError:
-            self._end("cancelled" if self._is_gone and not self.edge.is_stopping else "error", 499)
+            self._end(self._cut()[0], 499)
             raise
         except BaseException:
-            is_clients = self._is_gone and not self.edge.is_stopping
-            if self._status and self._is_stream and not self._is_complete and not is_clients:
-                self.exchange.fail()
+            if self._status and self._is_stream and not self._is_complete and not self._is_by_client:
                 await self._say_error()
-            self._end("cancelled" if is_clients else "error", 499 if is_clients else 500)
             raise
         finally:
             _current.reset(token)
-            if not self.exchange.is_finished:  # the handler returned before its answer was whole
-                is_clients = self._is_gone and not self.edge.is_stopping
-                self._end("cancelled" if is_clients else "error", 499 if is_clients else 500)
+            self._end(*self._cut())  # unless it has ended: the handler did not make its answer whole
+
+    @property
+    def _is_by_client(self) -> bool:
+        return self._is_gone and not self.edge.is_stopping
+
+    def _cut(self) -> tuple[str, int]:
+        """Outcome and status of an answer that is not whole."""
+        return ("cancelled", 499) if self._is_by_client else ("error", 500)
 
     async def _serve(self) -> None:
         if self.matched.route.reads_body:
@@ -78,35 +97,29 @@ class HttpAttempt:
             self._fields = self.edge.fields(self.exchange)
             await self._refuse(refused)
             return
-        self._fields = [*self.edge.fields(self.exchange), *ratelimit_fields(answer)]
-        await self.app(self._passed_on(version), self._receive, self._send)
+        self._fields = self.edge.fields(self.exchange) + ratelimit_fields(answer)
+        self.scope["quotaloop.exchange"] = self.exchange
+        await self.app(self.matched.route.passed_on(self.scope, version), self._receive, self._send)
 
     async def _read_body(self) -> None:
         """Read a JSON body up to the bound, for version and estimate; the handler gets the same parts."""
-        kind = self.arrival.header(b"content-type") or ""
-        if "json" not in kind:
+        kind = self.arrival.header(b"content-type")
+        if kind is None or "json" not in kind.lower():
             return
-        size = 0
+        parts, size = [], 0
         while True:
             message = await self._take()
             self._read.append(message)
             if message["type"] != "http.request":
                 return
-            size += len(message.get("body", b""))
+            part = message.get("body", b"")
+            parts.append(part)
+            size += len(part)
             if size > self.edge.most_body_bytes:
                 return
             if not message.get("more_body", False):
-                self.arrival.body = b"".join(part.get("body", b"") for part in self._read)
+                self.arrival.body = b"".join(parts)
                 return
-
-    def _passed_on(self, version: Version | None) -> MutableMapping[str, Any]:
-        """What the handler gets: a path without version becomes that of the version."""
-        self.scope["quotaloop.exchange"] = self.exchange
-        template = self.matched.route.versioned
-        if template is None or version is None:
-            return self.scope
-        path = self.scope.get("root_path", "") + template.replace(VERSION, version.name)
-        return {**self.scope, "path": path, "raw_path": path.encode()}
 
     async def _receive(self) -> MutableMapping[str, Any]:
         return self._read.pop(0) if self._read else await self._take()
@@ -119,27 +132,29 @@ class HttpAttempt:
             self._is_gone = True
         return message
 
-    async def _send(self, message: MutableMapping[str, Any]) -> None:
+    def _send(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
         kind = message["type"]
         if kind == "http.response.body":
-            await self._send_body(message)
-        elif kind == "http.response.start":
-            headers = list(message.get("headers", ()))
-            self._status = message["status"]
-            self._is_stream = any(
-                name.lower() == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers
-            )
-            if self._is_stream:
-                self.exchange.protocol = "sse"
-            await self._server_send({**message, "headers": [*headers, *self._fields]})
-        else:
-            await self._server_send(message)
+            return self._send_body(message)
+        return self._server_send(self._started(message) if kind == "http.response.start" else message)
+
+    def _started(self, message: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """The start of the answer with the fields of the edge."""
+        headers = list(message.get("headers", ()))
+        self._status = message["status"]
+        for name, value in headers:
+            if name.lower() == b"content-type" and value.startswith(b"text/event-stream"):
+                self._is_stream, self.exchange.protocol = True, "sse"
+        return {**message, "headers": headers + self._fields}
 
     async def _send_body(self, message: MutableMapping[str, Any]) -> None:
         body, more = message.get("body", b""), message.get("more_body", False)
         exchange = self.exchange
-        if not more and exchange.elapsed_ns() > _PEEK_AFTER_NS:
+        if not more and (exchange.elapsed_ns() > _PEEK_AFTER_NS or self.scope.get("http_version") == "2"):
             await self._peek()
+            if self._is_gone:  # hypercorn would wait for ever until such a client has read
+                self._end(*self._cut())
+                return
         try:
             await self._server_send(message)
         except OSError:  # the server says so where the client has gone
@@ -151,10 +166,8 @@ class HttpAttempt:
             else:
                 exchange.bytes_out += len(body)
         if not more:
-            self._is_complete = True
-            is_clients = self._is_gone and not self.edge.is_stopping
             failed = exchange.has_failed or self._status >= 400
-            self._end("cancelled" if is_clients else "error" if failed else "ok", self._status)
+            self._end("error" if failed else "ok", self._status)
 
     def _count(self, body: bytes) -> None:
         """Events of a stream and the bytes of it; comments, such as heartbeats, are no first byte."""
@@ -178,6 +191,8 @@ class HttpAttempt:
 
     async def _refuse(self, refused: Refused) -> None:
         body = refused.body()
+        if "text/event-stream" in (self.arrival.header(b"accept") or ""):
+            self.exchange.protocol = "sse"  # it would have been one
         headers = [
             (b"content-type", b"application/problem+json"),
             (b"content-length", str(len(body)).encode()),

@@ -66,6 +66,7 @@ class WebSocketAttempt:
         """Ask the limiter, unless the handler will for each exchange; refuse the handshake where it says no."""
         version, refusal = self.edge.resolve(self.exchange, self.matched)
         self._fields = self.edge.fields(self.exchange)
+        self.scope = self.matched.route.passed_on(self.scope, version)
         self.scope["quotaloop.exchange"] = self.exchange
         if self.matched.route.exchanges and version is not None and refusal is None:
             self.session = self.scope["quotaloop.session"] = Session(self.edge, self.exchange, protocol="websocket")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 import secrets
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any, Protocol
 
 from quotaloop.edge.arrival import Arrival, Estimate, Identity
-from quotaloop.edge.exchange import Exchange
+from quotaloop.edge.exchange import ANONYMOUS, Exchange
 from quotaloop.edge.refusal import Refused, over_limit, unauthenticated, unknown_version
 from quotaloop.edge.routes import Matched, Route, Routes
 from quotaloop.edge.versions import UNKNOWN, Version, Versions
@@ -22,7 +24,7 @@ from quotaloop.limiter.limiter import Answer, Limiter
 from quotaloop.limiter.memory import MemoryStore
 from quotaloop.quotas.policy import Kind
 
-ANONYMOUS = "anonymous"
+_THREADS = 8  # that ask a store over a network
 _LOG = logging.getLogger("quotaloop.edge")
 _current: ContextVar[Exchange] = ContextVar("quotaloop.exchange")
 
@@ -77,11 +79,17 @@ class Edge:
         self._now_ms, self._clock_ns = now_ms, clock_ns
         self._routes = Routes(routes, versions)
         self._fields = {version.name: version.fields() for version in versions.known}
+        self._stopped = threading.Event()
+        self._begin()
+        _EDGES.add(self)
+
+    def _begin(self) -> None:
+        """In a new process, also in a child of a fork: ids and threads of its own, and nothing under way."""
         self._ids, self._id_start = itertools.count(1), secrets.token_hex(8)
         self._live: dict[str, Exchange] = {}
-        self._pool = None if isinstance(limiter.store, MemoryStore) else ThreadPoolExecutor(8, "quotaloop-limiter")
+        is_here = isinstance(self.limiter.store, MemoryStore)
+        self._pool = None if is_here else ThreadPoolExecutor(_THREADS, "quotaloop-limiter")
         self._keeper: threading.Thread | None = None
-        self._stopped = threading.Event()
 
     def match(self, path: str) -> Matched:
         """The route of a path."""
@@ -127,14 +135,15 @@ class Edge:
         if self._pool is None:
             answer = self._reserve(exchange, costs)
         else:
-            pool, asked = self._pool, self._pool.submit(self._reserve, exchange, costs)
+            asked = self._pool.submit(self._reserve, exchange, costs)
             try:
                 answer = await asyncio.wrap_future(asked)
             except asyncio.CancelledError:  # whoever asked has gone; if it was reserved, it comes to nothing
-                asked.add_done_callback(lambda _: pool.submit(self._settle, exchange, 0).add_done_callback(_said))
+                asked.add_done_callback(lambda _: self._settle_soon(exchange, 0))
                 raise
         if not answer.allowed:
             refused = over_limit(answer, costs)
+            refused.problem["request_id"] = exchange.event_id
             exchange.denied_by = refused.denied_by
             exchange.wanted_tokens = estimate.tokens if refused.denied_by else None
             raise refused
@@ -151,10 +160,7 @@ class Edge:
         self.emitter.write(event)
         if self._live.pop(exchange.event_id, None) is None:
             return
-        if self._pool is None:
-            self._settle(exchange, exchange.tokens)
-        else:
-            self._pool.submit(self._settle, exchange, exchange.tokens).add_done_callback(_said)
+        self._settle_soon(exchange, exchange.tokens)
 
     def fields(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
         """What every answer says: the id of the attempt, and that its version is going away."""
@@ -201,6 +207,17 @@ class Edge:
             exchange.tenant, exchange.event_id, costs, now_ms=self._now_ms(), model=model, api_version=version
         )
 
+    def _settle_soon(self, exchange: Exchange, tokens: int) -> None:
+        """Here where that takes no time, else in a thread; here, too, once the edge is closed."""
+        if self._pool is not None:
+            try:
+                self._pool.submit(self._settle, exchange, tokens).add_done_callback(_said)
+            except RuntimeError:
+                _LOG.info("attempt %s ended after the edge", exchange.event_id)
+            else:
+                return
+        self._settle(exchange, tokens)
+
     def _keep(self) -> None:
         """Start holding what takes long; once a process, also after a fork."""
         if self._keeper is None or not self._keeper.is_alive():
@@ -223,3 +240,14 @@ class Edge:
 def _said(future: Future[None]) -> None:
     if (error := future.exception()) is not None:
         _LOG.error("an attempt could not be settled: %s", error)
+
+
+_EDGES: weakref.WeakSet[Edge] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for edge in list(_EDGES):
+        edge._begin()
+
+
+os.register_at_fork(after_in_child=_after_fork)

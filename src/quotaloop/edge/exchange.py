@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from quotaloop.edge.routes import UNMATCHED
 from quotaloop.edge.versions import UNKNOWN
@@ -24,69 +27,52 @@ _AMOUNTS = {  # and the most that an event may say
     **dict.fromkeys(("bytes_in", "bytes_out", "stream_messages"), MAX_BYTES),
     "gpu_us": MAX_GPU_MS * 1_000,
 }
+_amounts = attrgetter(*_AMOUNTS)
+_check_status = _CHECKS["status"].check
 _LONGEST = 1_024  # characters of a name that is looked at
 
 
-class Exchange:
+class Exchange(Struct, eq=False, gc=False):
     """An attempt; the handler says what only it knows by the plain attributes, the edge counts the rest.
 
     Token classes are exclusive, as in the event contract; ``gpu_us`` is accelerator time in microseconds.
     """
 
-    __slots__ = (
-        "_clock",
-        "_first_is_token",
-        "_first_ns",
-        "api_key_id",
-        "api_version",
-        "arrival",
-        "arrived_ms",
-        "arrived_ns",
-        "bytes_in",
-        "bytes_out",
-        "cache_read_tokens",
-        "cache_write_tokens",
-        "denied_by",
-        "event_id",
-        "gpu_us",
-        "has_failed",
-        "held_as",
-        "held_ms",
-        "input_tokens",
-        "is_finished",
-        "model",
-        "operation",
-        "output_tokens",
-        "protocol",
-        "reasoning_tokens",
-        "retry_of",
-        "route",
-        "stream_messages",
-        "tenant",
-        "version_source",
-        "wanted_tokens",
-    )
+    arrival: Arrival
+    event_id: str
+    arrived_ms: int
+    arrived_ns: int
+    _clock: Any
+    protocol: str = ""  # that of the arrival unless the answer says more
+    tenant: str = ANONYMOUS  # this, route and version until it is resolved
+    route: str = UNMATCHED
+    api_version: str = UNKNOWN
+    version_source: str | None = None
+    api_key_id: str | None = None
+    retry_of: str | None = None
+    operation: str | None = None
+    model: str = "unknown"
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    gpu_us: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    stream_messages: int = 0
+    wanted_tokens: int | None = None
+    denied_by: str | None = None
+    held_as: tuple[str, str] | None = None  # model and version under which it is reserved
+    held_ms: int = 0
+    has_failed: bool = False
+    failed_status: int = 500
+    is_finished: bool = False
+    _first_ns: int | None = None
+    _first_is_token: bool = False
 
-    def __init__(self, arrival: Arrival, event_id: str, arrived_ms: int, arrived_ns: int, clock: Any) -> None:
-        self.arrival, self.event_id = arrival, event_id
-        self.arrived_ms, self.arrived_ns, self._clock = arrived_ms, arrived_ns, clock
-        self.tenant, self.route, self.api_version = ANONYMOUS, UNMATCHED, UNKNOWN  # until it is resolved
-        self.protocol = arrival.protocol
-        self.version_source: str | None = None
-        self.api_key_id: str | None = None
-        self.retry_of: str | None = None
-        self.operation: str | None = None
-        self.model = "unknown"
-        self.input_tokens = self.cache_read_tokens = self.cache_write_tokens = 0
-        self.output_tokens = self.reasoning_tokens = 0
-        self.gpu_us = self.bytes_in = self.bytes_out = self.stream_messages = 0
-        self.wanted_tokens: int | None = None
-        self.denied_by: str | None = None
-        self.held_as: tuple[str, str] | None = None  # model and version under which it is reserved
-        self.held_ms = 0
-        self.has_failed = self.is_finished = False
-        self._first_ns: int | None = None
-        self._first_is_token = False
+    def __post_init__(self) -> None:
+        self.protocol = self.protocol or self.arrival.protocol
 
     @property
     def tokens(self) -> int:
@@ -108,9 +94,9 @@ class Exchange:
         if not self._first_is_token:
             self._first_ns, self._first_is_token = self._clock(), True
 
-    def fail(self) -> None:
-        """Say that it failed, whatever its status: a stream that tells of its error and ends."""
-        self.has_failed = True
+    def fail(self, status: int = 500) -> None:
+        """Say that it failed, as a stream does that tells of its error; ``status`` is for sessions, which have none."""
+        self.has_failed, self.failed_status = True, status
 
     def sent(self, size: int, messages: int = 1) -> None:
         """Count bytes and messages that went out in a stream."""
@@ -132,7 +118,7 @@ class Exchange:
             "tenant": ANONYMOUS,
             "route": self.route,
             "api_version": self.api_version,
-            "status": status if _CHECKS["status"].check(status) is None else 500,  # as clients take it (RFC 9110)
+            "status": status if _check_status(status) is None else 500,  # as clients take it (RFC 9110)
             "duration_ms": spent_us / 1_000,
             "protocol": self.protocol,
             "outcome": outcome,
@@ -166,14 +152,15 @@ class Exchange:
     def _put_amounts(self, event: dict[str, Any]) -> None:
         if self.denied_by is not None:
             event["denied_by"], event["wanted_tokens"] = self.denied_by, min(self.wanted_tokens or 0, MAX_TOKENS)
-        for name, most in _AMOUNTS.items():
-            amount = getattr(self, name)
+        for (name, most), amount in zip(_AMOUNTS.items(), _amounts(self), strict=True):
+            if amount == 0 and type(amount) is int:
+                continue
             if type(amount) is not int or not 0 <= amount <= most:
                 _LOG.error("%s of %s is %r, which is no amount; counted as 0", name, self.event_id, amount)
                 setattr(self, name, 0)
-            elif name == "gpu_us" and amount:
+            elif name == "gpu_us":
                 event["gpu_ms"] = amount / 1_000
-            elif amount:
+            else:
                 event[name] = amount
 
 

@@ -25,11 +25,16 @@ class Follower:
     """
 
     def __init__(self, limiter: Limiter, read: Read, *, every_ms: int = 1_000) -> None:
-        self.limiter, self.epoch, self.problem = limiter, 0, ""
+        self.limiter, self.problem = limiter, ""
         self._read, self._every_s = read, every_ms / 1_000
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="quotaloop-policy", daemon=True)
+
+    @property
+    def epoch(self) -> int:
+        """Of the newest policy that the limiter has, 0 where it has none."""
+        return self.limiter.epoch or 0
 
     def start(self) -> Follower:
         """Look once, here and now, then go on in a thread."""
@@ -55,7 +60,6 @@ class Follower:
             self._said(str(error) or type(error).__name__)
             return False
         with self._changed:
-            self.epoch = policy.epoch
             self._changed.notify_all()
         _LOG.info("policy %d is loaded", policy.epoch)
         self._said("")

@@ -18,13 +18,16 @@ def ratelimit_fields(answer: Answer) -> list[tuple[bytes, bytes]]:
     """Both fields for all limits that were asked; none where no limit was."""
     if not answer.bounds:
         return []
+    policies, left = _of(answer.bounds)
+    remaining = tuple([found.remaining for _, found in answer.decisions])
+    if answer.allowed and max(remaining) <= _MOST:
+        return [policies, (b"ratelimit", (left % remaining).encode())]
     said = [
         f"{_name(bound)};r={min(found.remaining, _MOST)}"
-        if found.allowed
-        else f"{_name(bound)};r={min(found.remaining, _MOST)};t={seconds(found.retry_after_ms)}"
+        + ("" if found.allowed else f";t={seconds(found.retry_after_ms)}")
         for bound, (_, found) in zip(answer.bounds, answer.decisions, strict=True)
     ]
-    return [(b"ratelimit-policy", _policies(answer.bounds)), (b"ratelimit", ", ".join(said).encode())]
+    return [policies, (b"ratelimit", ", ".join(said).encode())]
 
 
 def seconds(ms: int) -> int:
@@ -37,8 +40,11 @@ def seconds(ms: int) -> int:
 
 
 @lru_cache(4_096)
-def _policies(bounds: tuple[Bound, ...]) -> bytes:
-    return ", ".join(map(_policy, bounds)).encode()
+def _of(bounds: tuple[Bound, ...]) -> tuple[tuple[bytes, bytes], str]:
+    """The field of policies, and the other one with a place for what is left of each."""
+    policies = ", ".join(map(_policy, bounds)).encode()
+    left = ", ".join(_name(bound).replace("%", "%%") + ";r=%d" for bound in bounds)
+    return (b"ratelimit-policy", policies), left
 
 
 def _policy(bound: Bound) -> str:
@@ -48,7 +54,6 @@ def _policy(bound: Bound) -> str:
     return f'{_name(bound)};q={quota};qu="{_UNITS[bound.kind]}"{window}'
 
 
-@lru_cache(4_096)
 def _name(bound: Bound) -> str:
     """As a string of RFC 9651, which is printable ASCII; a policy may name models otherwise."""
     plain = _NOT_IN_STRINGS.sub(lambda match: match[0].encode("unicode_escape").decode(), bound.name)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from quotaloop.edge.versions import Version, Versions
 from quotaloop.events.fields import FIELDS
@@ -44,6 +45,13 @@ class Route:
             _check_template(self.versioned)
             if _PARAMETER.findall(self.versioned) != [VERSION]:
                 raise ValueError(f"route {self.path}: {self.versioned} holds {VERSION} and no other parameter")
+
+    def passed_on(self, scope: MutableMapping[str, Any], version: Version | None) -> MutableMapping[str, Any]:
+        """The scope of ASGI that a handler gets: a path without version becomes that of the version."""
+        if self.versioned is None or version is None:
+            return scope
+        path = scope.get("root_path", "") + self.versioned.replace(VERSION, version.name)
+        return {**scope, "path": path, "raw_path": path.encode()}
 
     def name(self, version: Version | None) -> str:
         """What events call the route when it is served by that version."""

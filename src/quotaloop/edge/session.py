@@ -39,9 +39,12 @@ class Session:
             await self.edge.reserve(exchange, estimate)
             self._live.add(exchange)
             yield exchange
-            gone = self._by_peer()
-            failed = "error" if exchange.has_failed else "ok"
-            self._end(exchange, "cancelled" if gone else failed, 499 if gone else 500 if exchange.has_failed else 200)
+            if self._by_peer():
+                self._end(exchange, "cancelled", 499)
+            elif exchange.has_failed:
+                self._end(exchange, "error", exchange.failed_status)
+            else:
+                self._end(exchange, "ok", 200)
         except Refused as refused:
             if exchange in self._live:  # the handler's own
                 self._end(exchange, "error", 500)

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Literal
 
+from msgspec import Struct
+
 from quotaloop.edge.arrival import Arrival
 from quotaloop.events.fields import VERSION_FORM
 
@@ -57,8 +59,7 @@ class Version:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True, gc=False):
     """The version that is served, None for one that there is not; ``word`` is what the request said."""
 
     version: Version | None

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from quotaloop.limiter.rule import EXACT
+
 
 @dataclass(slots=True)
 class Leases:
-    """Who holds a slot at ``at_ms``, and when it is free again (epoch ms); changed in place."""
+    """Who holds a slot at ``at_ms``, and when it is free again (epoch ms); changed in place.
+
+    None is free again before ``first_ms``, none after ``last_ms``: between them nobody has to look at each.
+    """
 
     held: dict[str, int] = field(default_factory=dict)
     at_ms: int = 0
+    first_ms: int = EXACT
+    last_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,9 @@ class Concurrency:
     def forward(self, state: Leases, now_ms: int) -> Leases:
         """The leases that hold at that time. None holds longer than one that is taken then would."""
         latest = now_ms + self.hold_ms
-        state.held = {name: min(until, latest) for name, until in state.held.items() if until > now_ms}
+        if now_ms >= state.first_ms or state.last_ms > latest:
+            state.held = held = {name: min(until, latest) for name, until in state.held.items() if until > now_ms}
+            state.first_ms, state.last_ms = min(held.values(), default=EXACT), max(held.values(), default=0)
         state.at_ms = now_ms
         return state
 
@@ -51,9 +60,19 @@ class Concurrency:
         """Is a slot free?"""
         return len(state.held) + cost <= self.limit
 
+    def room(self, state: Leases, now_ms: int, request_id: str, cost: int) -> int | None:
+        """How many slots are left at that time once this request holds one too, None without one for it."""
+        held = self.forward(state, now_ms).held
+        left = self.limit - len(held) - cost
+        if cost:
+            return left + (request_id in held) if left >= 0 else None
+        return max(left, 0)
+
     def hold(self, state: Leases, request_id: str) -> Leases:
         """The leases with this one, taken anew or extended."""
-        state.held[request_id] = state.at_ms + self.hold_ms
+        state.held[request_id] = until_ms = state.at_ms + self.hold_ms
+        state.first_ms = min(state.first_ms, until_ms)
+        state.last_ms = max(state.last_ms, until_ms)
         return state
 
     def release(self, state: Leases, request_id: str) -> Leases:

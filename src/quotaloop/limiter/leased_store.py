@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from quotaloop.limiter.concurrency import Concurrency
 from quotaloop.limiter.reservations import Reservation, Reservations
 from quotaloop.limiter.rule import Decision, check_cost
-from quotaloop.limiter.store import Ask, CounterStore, check_actual, check_asks
+from quotaloop.limiter.store import SETTLED_MS, Ask, CounterStore, check_actual, check_asks
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class LeasedStore:
             raise ValueError(f"units and lease_ms are above 0, not {units} and {lease_ms}")
         self.shared, self.units, self.lease_ms = shared, units, lease_ms
         self._leases: dict[tuple[str, str], _Lease] = {}
-        self._reservations = Reservations(shared.hold_ms)
+        self._reservations = Reservations(shared.hold_ms, SETTLED_MS)
         self._guard = threading.Lock()  # of the reservations
         self._locks: dict[str, threading.Lock] = {}  # of each subject, so that no other waits while units are taken
 
@@ -105,7 +105,8 @@ class LeasedStore:
                     lease.left -= more
                 elif lease.taken_ms <= known.spent_ms and lease.is_good(now_ms):  # else it was of units that are void
                     lease.left = max(lease.left, min(lease.left - more, self.units))
-            known.is_settled = True
+            with self._guard:
+                self._reservations.settle(subject, request_id, now_ms)
             return True
 
     def extend(self, subject: str, request_id: str, asks: Sequence[Ask], now_ms: int) -> bool:

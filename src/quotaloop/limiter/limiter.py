@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal, get_args
 
 from msgspec import Struct
 
 from quotaloop.errors import CheckRefused
-from quotaloop.limiter.limits import Bound, Bounds, Counting
+from quotaloop.limiter.limits import Bound, Bounds, Choice, Counting
 from quotaloop.limiter.memory import MemoryStore
 from quotaloop.limiter.rule import EXACT, Decision, check_cost
 from quotaloop.limiter.rules import Algorithm
@@ -21,8 +22,9 @@ from quotaloop.quotas.policy import KINDS, Kind, Policy, Rate, check_push
 WhenAway = Literal["local", "open", "closed"]
 Source = Literal["policy", "safe_capacity", "local", "open", "closed"]
 TOKEN_BUCKETS: Mapping[Kind, Algorithm] = {"requests": "gcra", "tokens": "gcra", "compute": "gcra"}
-_Asks = list[tuple[Bound, Ask]]
 _KINDS = frozenset(KINDS)
+_REMEMBERED = 4_096  # tenants without a limit of their own, whose names may be
+_LONGEST = 256  # characters long
 _KEPT = 4  # policies, of which some may be valid only later
 _UNSENT = 100_000  # settlements that wait for a store
 _AT_ONCE = 20  # of them, with one request
@@ -68,13 +70,18 @@ class Limiter:
             raise ValueError("when_away is local, open or closed; instances and unknown_subjects are above 0")
         self.store, self.when_away = store, when_away
         self.counts: Counter[Source] = Counter()
-        self._unknown_subjects = unknown_subjects
+        self._unknown_subjects, self._shared = unknown_subjects, lru_cache(_REMEMBERED)(_shared)
         self._counting = Counting(algorithms, store.hold_ms, instances)
         self._loaded = [Bounds(self._counting, safe_capacity)]  # by epoch, first what holds without a policy
         self._loading = threading.Lock()
         self._here = MemoryStore(hold_ms=store.hold_ms)
         self._away_from_ms: int | None = None
         self._unsent: deque[_Settlement] = deque(maxlen=_UNSENT)
+
+    @property
+    def epoch(self) -> int | None:
+        """Of the newest policy that is loaded, though its time may not have come."""
+        return self._loaded[-1].epoch
 
     def load(self, policy: Policy) -> None:
         """Go by this policy once it is valid.
@@ -110,23 +117,26 @@ class Limiter:
         _check_kinds(costs)
         held = self._in_force(now_ms)
         source: Source = "policy" if held.is_valid(now_ms) else "safe_capacity"
-        bounds = held.hold(tenant, model, api_version, now_ms)
-        for bound in bounds:
-            if bound.rule is None and check_cost(costs.get(bound.kind, 0), EXACT):
-                return self._answer([(bound, Decision(False, 0, self.store.hold_ms))], source, held.epoch)
-        subject, asks = self._subject(held, tenant), _asks(bounds, costs, guessed)
+        holding = held.hold(tenant, model, api_version, now_ms)
+        for bound in holding.suspended:
+            if check_cost(costs.get(bound.kind, 0), EXACT):
+                return self._denied([bound], self.store, source, held.epoch)
+        subject, choice = self._subject(held, tenant), holding.choice(costs)
+        asks = _asks(choice, costs, guessed)
         if not self._is_away(now_ms):
             try:
-                answer = self._asked(self.store, subject, request_id, asks, source, held.epoch, now_ms)
+                answer = self._asked(self.store, subject, request_id, choice, asks, source, held.epoch, now_ms)
             except StoreUnavailable:
                 self._away_from_ms = now_ms
             else:
-                self._send_on(now_ms)
+                if self._unsent:
+                    self._send_on(now_ms)
                 return answer
-        _check(asks, source)
+        (check_asks if source == "policy" else check_actual)(asks)
         if self.when_away == "local":
-            share = _asks(held.share, costs, guessed)
-            return self._asked(self._here, subject, request_id, share, "local", held.epoch, now_ms)
+            choice = held.share.choice(costs)
+            asks = _asks(choice, costs, guessed)
+            return self._asked(self._here, subject, request_id, choice, asks, "local", held.epoch, now_ms)
         self.counts[self.when_away] += 1
         wait_ms = 0 if self.when_away == "open" else _AWAY_MS
         return Answer(self.when_away == "open", None, wait_ms, (), self.when_away, held.epoch)
@@ -149,35 +159,33 @@ class Limiter:
         _check_kinds(costs)
         held = self._in_force(now_ms)
         named: dict[Kind, int] = {"concurrency": 0, **costs}
-        bounds = held.hold(tenant, model, api_version, now_ms)
-        asks = [ask for _, ask in _asks(bounds, named)]
+        asks = _asks(held.hold(tenant, model, api_version, now_ms).choice(named), named)
         check_actual(asks)
         subject, was_here = self._subject(held, tenant), False
         if not self._here.is_idle:
-            share = [ask for _, ask in _asks(held.share, named)]
+            share = _asks(held.share.choice(named), named)
             was_here = self._here.settle(subject, request_id, share, now_ms)
-        settlement = _Settlement(subject, request_id, asks)
         if self._is_away(now_ms):
-            self._unsent.append(settlement)
+            self._unsent.append(_Settlement(subject, request_id, asks))
             return was_here
         try:  # also of what was reserved here: the answer of the store may have been lost on its way
             return self.store.settle(subject, request_id, asks, now_ms) or was_here
         except StoreUnavailable:
             self._away_from_ms = now_ms
-            self._unsent.append(settlement)
+            self._unsent.append(_Settlement(subject, request_id, asks))
             return was_here
 
     def extend(self, tenant: str, request_id: str, *, now_ms: int, model: str = "*", api_version: str = "*") -> bool:
         """Hold what a request has reserved for as long again; False where nothing is, or the store is away."""
         held = self._in_force(now_ms)
-        bounds = held.hold(tenant, model, api_version, now_ms)
+        holding = held.hold(tenant, model, api_version, now_ms)
         subject, costs = self._subject(held, tenant), dict[Kind, int]({"concurrency": 1})
-        if self._here.extend(subject, request_id, [ask for _, ask in _asks(held.share, costs)], now_ms):
+        if self._here.extend(subject, request_id, _asks(held.share.choice(costs), costs), now_ms):
             return True
         if self._is_away(now_ms):
             return False
         try:
-            return self.store.extend(subject, request_id, [ask for _, ask in _asks(bounds, costs)], now_ms)
+            return self.store.extend(subject, request_id, _asks(holding.choice(costs), costs), now_ms)
         except StoreUnavailable:
             self._away_from_ms = now_ms
             return False
@@ -185,14 +193,15 @@ class Limiter:
     def _in_force(self, now_ms: int) -> Bounds:
         """The newest whose time has come."""
         loaded = self._loaded
+        if loaded[-1].valid_ms <= now_ms:
+            return loaded[-1]
         return next((one for one in reversed(loaded) if one.valid_ms <= now_ms), loaded[0])
 
     def _subject(self, held: Bounds, tenant: str) -> str:
         """A tenant with limits of its own counts by itself, others share so many counts."""
         if held.knows(tenant):
             return f"tenant:{tenant}"
-        digest = blake2b(tenant.encode(), digest_size=8).digest()
-        return f"unknown:{int.from_bytes(digest) % self._unknown_subjects}"
+        return (self._shared if len(tenant) <= _LONGEST else _shared)(tenant, self._unknown_subjects)
 
     def _is_away(self, now_ms: int) -> bool:
         return self._away_from_ms is not None and 0 <= now_ms - self._away_from_ms < _AWAY_MS
@@ -211,30 +220,32 @@ class Limiter:
                 self._away_from_ms = now_ms
                 return
 
-    def _asked(
+    def _asked(  # a store looks itself whether costs can be
         self,
         store: CounterStore,
         subject: str,
         request_id: str,
-        asks: _Asks,
+        choice: Choice,
+        asks: list[Ask],
         source: Source,
         epoch: int | None,
         now_ms: int,
     ) -> Answer:
-        _check(asks, source)
-        over = [(bound, Decision(False, 0, store.hold_ms)) for bound, ask in asks if ask.cost > ask.rule.most]
-        if over:
-            return self._answer(over, source, epoch)
-        decisions = store.reserve(subject, request_id, [ask for _, ask in asks], now_ms)
-        return self._answer([(bound, found) for (bound, _), found in zip(asks, decisions, strict=True)], source, epoch)
-
-    def _answer(self, decided: list[tuple[Bound, Decision]], source: Source, epoch: int | None) -> Answer:
+        if source != "policy" and (over := _over(asks, choice)):
+            return self._denied(over, store, source, epoch)
+        decisions = store.reserve(subject, request_id, asks, now_ms)
         self.counts[source] += 1
-        denied = [(bound.kind, found) for bound, found in decided if not found.allowed]
-        wait_ms = max((found.retry_after_ms for _, found in denied), default=0)
-        decisions = tuple((bound.kind, found) for bound, found in decided)
-        bounds = tuple(bound for bound, _ in decided)
-        return Answer(not denied, denied[0][0] if denied else None, wait_ms, decisions, source, epoch, bounds)
+        pairs = tuple(zip(choice.kinds, decisions, strict=True))
+        for found in decisions:
+            if not found.allowed:
+                return _refused(pairs, source, epoch, choice.bounds)
+        return Answer(True, None, 0, pairs, source, epoch, choice.bounds)
+
+    def _denied(self, over: Sequence[Bound], store: CounterStore, source: Source, epoch: int | None) -> Answer:
+        """The answer to what none of these limits ever allows."""
+        self.counts[source] += 1
+        pairs = tuple((bound.kind, Decision(False, 0, store.hold_ms)) for bound in over)
+        return _refused(pairs, source, epoch, tuple(over))
 
 
 class _Settlement(Struct, frozen=True):
@@ -243,17 +254,39 @@ class _Settlement(Struct, frozen=True):
     asks: list[Ask]
 
 
-def _asks(bounds: Sequence[Bound], costs: Mapping[Kind, int], guessed: bool = False) -> _Asks:
+def _asks(choice: Choice, costs: Mapping[Kind, int], guessed: bool = False) -> list[Ask]:
+    if not guessed:
+        return [Ask(bound.key, bound.rule, costs[bound.kind]) for bound in choice.bounds if bound.rule is not None]
     return [
-        (bound, Ask(bound.key, bound.rule, min(cost, bound.rule.most) if guessed else cost))
-        for bound in bounds
-        if bound.rule is not None and (cost := costs.get(bound.kind)) is not None
+        Ask(bound.key, bound.rule, cost if (cost := costs[bound.kind]) <= most else most)
+        for bound, most in zip(choice.bounds, choice.most, strict=True)
+        if bound.rule is not None
     ]
 
 
-def _check(asks: _Asks, source: Source) -> None:
-    """Raises ``ValueError`` for a cost that cannot be; one that is above safe capacity alone may fit the policy."""
-    (check_asks if source == "policy" else check_actual)([ask for _, ask in asks])
+def _over(asks: Sequence[Ask], choice: Choice) -> list[Bound]:
+    """The limits that never allow their cost: one above safe capacity alone may fit the policy, and is no error.
+
+    Raises ``ValueError`` for a cost that cannot be.
+    """
+    for ask, most in zip(asks, choice.most, strict=True):
+        if type(ask.cost) is not int or not 0 <= ask.cost <= most:
+            check_actual(asks)
+            return [bound for bound, one in zip(choice.bounds, asks, strict=True) if one.cost > one.rule.most]
+    return []
+
+
+def _refused(
+    pairs: tuple[tuple[Kind, Decision], ...], source: Source, epoch: int | None, bounds: tuple[Bound, ...]
+) -> Answer:
+    denied = [(kind, found) for kind, found in pairs if not found.allowed]
+    wait_ms = max(found.retry_after_ms for _, found in denied)
+    return Answer(False, denied[0][0], wait_ms, pairs, source, epoch, bounds)
+
+
+def _shared(tenant: str, subjects: int) -> str:
+    digest = blake2b(tenant.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return f"unknown:{int.from_bytes(digest) % subjects}"
 
 
 def _check_kinds(costs: Mapping[Kind, int]) -> None:

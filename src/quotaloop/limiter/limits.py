@@ -14,10 +14,11 @@ from quotaloop.limiter.rules import Algorithm, rule_of
 from quotaloop.quotas.policy import EVERYTHING, KINDS, Kind, Limit, Policy, Rate, Scope, epoch_ms
 
 
-class Bound(Struct, frozen=True, gc=False):
+class Bound(Struct, frozen=True, gc=False, eq=False):
     """A limit as it holds: its key, what it counts, and its rule; None for a suspended one.
 
-    ``name`` is what a client is told: the kind, with model and version where it covers less than all.
+    ``name`` is what a client is told: the kind, with model and version where it covers less than all. Each is equal to
+    itself alone, so that it is found fast where something is remembered for it.
     """
 
     key: str
@@ -25,8 +26,35 @@ class Bound(Struct, frozen=True, gc=False):
     rule: Rule[Any] | Concurrency | None
     name: str
 
-    def __hash__(self) -> int:
-        return hash(self.key)  # asked for with every request; those of all fields take longer
+
+class Choice(Struct, frozen=True, gc=False):
+    """The limits under which costs of some kinds are asked, with the kind and the greatest cost of each."""
+
+    bounds: tuple[Bound, ...]
+    kinds: tuple[Kind, ...]
+    most: tuple[int, ...]
+
+
+class Holding:
+    """All limits for requests of one tenant, model and version, and which of them are suspended."""
+
+    __slots__ = ("_choices", "bounds", "suspended")
+
+    def __init__(self, bounds: Iterable[Bound]) -> None:
+        self.bounds = tuple(bounds)
+        self.suspended = tuple(bound for bound in self.bounds if bound.rule is None)
+        self._choices: dict[tuple[Kind, ...], Choice] = {}  # as many as there are orders of kinds
+
+    def choice(self, costs: Iterable[Kind]) -> Choice:
+        """Those that costs of these kinds are asked under."""
+        kinds = tuple(costs)
+        found = self._choices.get(kinds)
+        if found is None:
+            asked = [bound for bound in self.bounds if bound.rule is not None and bound.kind in kinds]
+            most = tuple(bound.rule.most for bound in asked if bound.rule is not None)
+            found = Choice(tuple(asked), tuple(bound.kind for bound in asked), most)
+            self._choices[kinds] = found
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +99,14 @@ class Bounds:
         if missing := sorted(set(KINDS) - set(safe_capacity)):
             raise ValueError(f"safe_capacity lacks {', '.join(missing)}: it would not be limited")
         self.epoch, self.valid_ms, self.expires_ms = epoch, valid_ms, expires_ms
-        self._of_tenant: dict[str, list[tuple[Scope, Bound]]] = {}
+        own: dict[str, list[tuple[Scope, Bound]]] = {}
         for limit in limits:
             bound = counting.bound(limit.kind, limit.scope, limit)
-            self._of_tenant.setdefault(limit.tenant, []).append((limit.scope, bound))
-        self.safe = tuple(counting.bound(kind, EVERYTHING, safe_capacity[kind]) for kind in KINDS)
-        self.share = tuple(counting.bound(kind, EVERYTHING, safe_capacity[kind], counting.instances) for kind in KINDS)
+            own.setdefault(limit.tenant, []).append((limit.scope, bound))
+        self.safe = Holding(counting.bound(kind, EVERYTHING, safe_capacity[kind]) for kind in KINDS)
+        shares = (counting.bound(kind, EVERYTHING, safe_capacity[kind], counting.instances) for kind in KINDS)
+        self.share = Holding(shares)
+        self._of_tenant = {tenant: _Terms(found, self.safe.bounds) for tenant, found in own.items()}
 
     @classmethod
     def of(cls, policy: Policy, counting: Counting) -> Bounds:
@@ -98,14 +128,34 @@ class Bounds:
         """Is it the policy's time?"""
         return self.valid_ms <= now_ms < self.expires_ms
 
-    def hold(self, tenant: str, model: str, api_version: str, now_ms: int) -> Sequence[Bound]:
+    def hold(self, tenant: str, model: str, api_version: str, now_ms: int) -> Holding:
         """All limits for a request; of a kind that none is for, and when it is not valid, the safe capacity."""
-        if not self.is_valid(now_ms):
-            return self.safe
+        terms = self._of_tenant.get(tenant)
+        return terms.holding(model, api_version) if terms is not None and self.is_valid(now_ms) else self.safe
+
+
+class _Terms:
+    """The limits of one tenant, by model and version; all that no scope names are one."""
+
+    def __init__(self, own: Sequence[tuple[Scope, Bound]], safe: Sequence[Bound]) -> None:
+        self._own, self._safe = own, safe
+        self._models = {scope.model for scope, _ in own}
+        self._versions = {scope.api_version for scope, _ in own}
+        self._holdings: dict[tuple[str, str], Holding] = {}  # clients name models, but only scopes are remembered
+
+    def holding(self, model: str, api_version: str) -> Holding:
+        """What holds for requests of this model and version."""
+        key = model if model in self._models else "*", api_version if api_version in self._versions else "*"
+        found = self._holdings.get(key)
+        if found is None:
+            found = self._holdings[key] = Holding(self._found(*key))
+        return found
+
+    def _found(self, model: str, api_version: str) -> list[Bound]:
         found = [
             bound
-            for scope, bound in self._of_tenant.get(tenant, ())
+            for scope, bound in self._own
             if scope.model in ("*", model) and scope.api_version in ("*", api_version)
         ]
         limited = {bound.kind for bound in found}
-        return [*found, *(bound for bound in self.safe if bound.kind not in limited)]
+        return [*found, *(bound for bound in self._safe if bound.kind not in limited)]

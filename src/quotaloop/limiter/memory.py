@@ -3,58 +3,64 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quotaloop.limiter.concurrency import Concurrency
-from quotaloop.limiter.reservations import Reservation, Reservations
+from quotaloop.limiter.reservations import Reservations
 from quotaloop.limiter.rule import Decision, check_cost
-from quotaloop.limiter.store import HOLD_MS, Ask, check_actual, check_asks
+from quotaloop.limiter.store import HOLD_MS, SETTLED_MS, Ask, check_actual, check_asks
+from quotaloop.limiter.token_bucket import EMPTY, TokenBucket
+
+_States = dict[str, Any]  # by key
 
 
 class MemoryStore:
-    """A ``CounterStore`` for one process. Reservations are held for ``hold_ms``; what nobody settles stays spent."""
+    """A ``CounterStore`` for one process. Reservations are held for ``hold_ms``; what nobody settles stays spent.
 
-    def __init__(self, *, hold_ms: int = HOLD_MS) -> None:
+    What most requests ask, buckets and slots that have enough left, is answered in few steps, everything else by the
+    rules step by step; both come to the same.
+    """
+
+    def __init__(self, *, hold_ms: int = HOLD_MS, settled_ms: int = SETTLED_MS) -> None:
         self.hold_ms = hold_ms
-        self._states: dict[tuple[str, str], Any] = {}
-        self._reservations = Reservations(hold_ms)
+        self._states: dict[str, _States] = {}  # by subject
+        self._reservations = Reservations(hold_ms, settled_ms)
         self._lock = threading.Lock()
 
     @property
     def is_idle(self) -> bool:
         """Is nothing reserved?"""
-        return not self._reservations
+        return self._reservations.is_idle
 
     def spend(self, subject: str, ask: Ask, now_ms: int) -> Decision:
         """Spend under one limit."""
         rule: Any = ask.rule
-        cost, key = ask.cost, (subject, ask.key)
-        check_cost(cost, rule.most)
+        cost, key = ask.cost, ask.key
         with self._lock:
-            state = rule.forward(self._states.get(key) or rule.empty(), now_ms)
-            if cost and not rule.fits(state, cost):
-                self._states[key] = state
-                return Decision(False, rule.remaining(state), rule.wait_ms(state, cost))
-            self._states[key] = state = rule.charge(state, cost)
-            return Decision(True, rule.remaining(state), 0)
+            states = self._states.get(subject, _NO_STATES)
+            if type(rule) is TokenBucket and type(cost) is int and cost > 0:
+                found = rule.spent(states.get(key, EMPTY), now_ms, cost)
+                if found is not None:
+                    self._put(subject, {key: found[0]})
+                    return Decision(True, found[1], 0)
+            check_cost(cost, rule.most)
+            state = _forwarded(states, ask, now_ms)
+            fits = not cost or rule.fits(state, cost)
+            if fits:
+                state = rule.charge(state, cost)
+            self._put(subject, {key: state})
+            return _decision(ask, state, fits)
 
     def reserve(self, subject: str, request_id: str, asks: Sequence[Ask], now_ms: int) -> list[Decision]:
         """Spend all or nothing."""
-        check_asks(asks)
         with self._lock:
             known = self._reservations.find(subject, request_id, now_ms)
-            states = [self._state(subject, ask, now_ms) for ask in asks]
-            if known:
-                self._keep(subject, asks, states)
-                return [Decision(True, ask.rule.remaining(state), 0) for ask, state in zip(asks, states, strict=True)]
-            fits = [not ask.cost or ask.rule.fits(state, ask.cost) for ask, state in zip(asks, states, strict=True)]
-            if all(fits):
-                states = [_spent(request_id, ask, state) for ask, state in zip(asks, states, strict=True)]
-                costs = {ask.key: ask.cost for ask in asks}
-                self._reservations.keep(subject, request_id, costs, now_ms)
-            self._keep(subject, asks, states)
-            return [_decision(*found) for found in zip(asks, states, fits, strict=True)]
+            states = self._states.get(subject, _NO_STATES)
+            if known is None and (answer := self._taken(subject, request_id, asks, now_ms, states)) is not None:
+                return answer
+            check_asks(asks)
+            return self._asked(subject, request_id, asks, now_ms, known is not None)
 
     def settle(self, subject: str, request_id: str, asks: Sequence[Ask], now_ms: int) -> bool:
         """Make the costs those of ``asks``."""
@@ -64,10 +70,12 @@ class MemoryStore:
             if found is None:
                 return False
             if not found.is_settled:
-                reserved = [ask for ask in asks if ask.key in found.costs]
-                states = [_settled(request_id, ask, self._state(subject, ask, now_ms), found) for ask in reserved]
-                self._keep(subject, reserved, states)
-                found.is_settled = True
+                states = self._states[subject]
+                for ask in asks:
+                    if (cost := found.costs.get(ask.key)) is not None:
+                        state = _forwarded(states, ask, now_ms)
+                        states[ask.key] = _settled(request_id, ask, state, ask.cost - cost, found.spent_ms)
+                self._reservations.settle(subject, request_id, now_ms)
             return True
 
     def extend(self, subject: str, request_id: str, asks: Sequence[Ask], now_ms: int) -> bool:
@@ -77,17 +85,72 @@ class MemoryStore:
             if found is None or found.is_settled:
                 return False
             self._reservations.extend(subject, request_id, now_ms)
+            states = self._states[subject]
             for ask in asks:
                 if isinstance(ask.rule, Concurrency) and found.costs.get(ask.key):
-                    self._keep(subject, [ask], [ask.rule.hold(self._state(subject, ask, now_ms), request_id)])
+                    states[ask.key] = ask.rule.hold(_forwarded(states, ask, now_ms), request_id)
             return True
 
-    def _state(self, subject: str, ask: Ask, now_ms: int) -> Any:
-        state = self._states.get((subject, ask.key))
-        return ask.rule.forward(ask.rule.empty() if state is None else state, now_ms)
+    def _taken(
+        self, subject: str, request_id: str, asks: Sequence[Ask], now_ms: int, states: Mapping[str, Any]
+    ) -> list[Decision] | None:
+        """Spend all in one pass; None, and nothing is spent, where that cannot be: for whatever reason."""
+        answer, costs, fresh, slots = list[Decision](), dict[str, int](), dict[str, Any](), []
+        for ask in asks:
+            key, rule, cost = ask.key, ask.rule, ask.cost
+            if type(cost) is not int or cost < 0 or key in costs:
+                return None
+            costs[key] = cost
+            if type(rule) is TokenBucket:
+                if (found := rule.spent(states.get(key, EMPTY), now_ms, cost)) is None:
+                    return None
+                fresh[key] = found[0]
+                answer.append(Decision(True, found[1], 0))
+            elif type(rule) is Concurrency and cost <= 1:
+                slots.append((len(answer), key, rule))
+                answer.append(_TO_COME)
+            else:
+                return None
+        for number, key, rule in slots:  # leases change in place: after all else is known to fit
+            leases = fresh[key] = states.get(key) or rule.empty()
+            if (left := rule.room(leases, now_ms, request_id, costs[key])) is None:
+                return None
+            answer[number] = Decision(True, left, 0)
+        for _, key, rule in slots:
+            if costs[key]:
+                rule.hold(fresh[key], request_id)
+        self._put(subject, fresh)
+        self._reservations.keep(subject, request_id, costs, now_ms)
+        return answer
 
-    def _keep(self, subject: str, asks: Sequence[Ask], states: Sequence[Any]) -> None:
-        self._states.update(((subject, ask.key), state) for ask, state in zip(asks, states, strict=True))
+    def _asked(self, subject: str, request_id: str, asks: Sequence[Ask], now_ms: int, is_known: bool) -> list[Decision]:
+        """Spend all or nothing by the rules, step by step."""
+        states = self._states.get(subject, _NO_STATES)
+        found = [_forwarded(states, ask, now_ms) for ask in asks]
+        fits = [
+            is_known or not ask.cost or ask.rule.fits(state, ask.cost) for ask, state in zip(asks, found, strict=True)
+        ]
+        if all(fits) and not is_known:
+            found = [_spent(request_id, ask, state) for ask, state in zip(asks, found, strict=True)]
+            self._reservations.keep(subject, request_id, {ask.key: ask.cost for ask in asks}, now_ms)
+        self._put(subject, {ask.key: state for ask, state in zip(asks, found, strict=True)})
+        return [_decision(*one) for one in zip(asks, found, fits, strict=True)]
+
+    def _put(self, subject: str, fresh: _States) -> None:
+        states = self._states.get(subject)
+        if states is None:
+            self._states[subject] = fresh
+        else:
+            states.update(fresh)
+
+
+_NO_STATES: Mapping[str, Any] = {}
+_TO_COME = Decision(True, 0, 0)
+
+
+def _forwarded(states: Mapping[str, Any], ask: Ask, now_ms: int) -> Any:
+    state = states.get(ask.key)
+    return ask.rule.forward(ask.rule.empty() if state is None else state, now_ms)
 
 
 def _spent(request_id: str, ask: Ask, state: Any) -> Any:
@@ -96,13 +159,12 @@ def _spent(request_id: str, ask: Ask, state: Any) -> Any:
     return ask.rule.hold(state, request_id) if ask.cost else state
 
 
-def _settled(request_id: str, ask: Ask, state: Any, found: Reservation) -> Any:
+def _settled(request_id: str, ask: Ask, state: Any, more: int, spent_ms: int) -> Any:
     if isinstance(ask.rule, Concurrency):
         return ask.rule.release(state, request_id)
-    more = ask.cost - found.costs[ask.key]
     if more == 0:
         return state
-    return ask.rule.charge(state, more) if more > 0 else ask.rule.refund(state, -more, found.spent_ms)
+    return ask.rule.charge(state, more) if more > 0 else ask.rule.refund(state, -more, spent_ms)
 
 
 def _decision(ask: Ask, state: Any, fits: bool) -> Decision:

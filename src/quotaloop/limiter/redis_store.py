@@ -16,7 +16,7 @@ from quotaloop.limiter.redis_scripts import Scripts
 from quotaloop.limiter.rule import Decision, check_cost
 from quotaloop.limiter.rules import word_of
 from quotaloop.limiter.sliding_log import SlidingLog
-from quotaloop.limiter.store import HOLD_MS, Ask, check_actual, check_asks
+from quotaloop.limiter.store import HOLD_MS, SETTLED_MS, Ask, check_actual, check_asks
 from quotaloop.limiter.token_bucket import TokenBucket
 
 _SUBJECTS = 65_536  # whose hashes are remembered
@@ -43,11 +43,13 @@ class RedisStore:
         secret: bytes,
         prefix: str = "quotaloop",
         hold_ms: int = HOLD_MS,
+        settled_ms: int = SETTLED_MS,
         clock: Literal["redis", "caller"] = "redis",
     ) -> None:
-        if hold_ms < 1:
-            raise ValueError(f"hold_ms is above 0, not {hold_ms}")
+        if hold_ms < 1 or settled_ms < 0:
+            raise ValueError(f"hold_ms is above 0 and settled_ms not below, not {hold_ms} and {settled_ms}")
         self.client, self.prefix, self.hold_ms, self.clock = client, prefix, hold_ms, clock
+        self.settled_ms = settled_ms
         self._scripts = Scripts(client)
         self._hashed = lru_cache(_SUBJECTS)(lambda subject: _hash(subject, secret))
 
@@ -81,7 +83,7 @@ class RedisStore:
 
     def _again(self, verb: str, subject: str, request_id: str, asks: Sequence[Ask], now_ms: int) -> bool:
         keys = [self._record(subject, request_id), *self._keys(subject, asks)]
-        arguments = [self._now(now_ms), request_id, verb, self.hold_ms, *_all_numbers(asks)]
+        arguments = [self._now(now_ms), request_id, verb, self.hold_ms, self.settled_ms, *_all_numbers(asks)]
         return bool(self._scripts.run("settle", _words(asks), keys, arguments) == 1)
 
     def _now(self, now_ms: int) -> int | str:

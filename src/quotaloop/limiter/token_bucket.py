@@ -13,6 +13,7 @@ from quotaloop.limiter.rule import EXACT, check_numbers
 
 # Debt times period_ms, its time (epoch ms), and the least it was in this period of the clock and in the one before.
 Debt = tuple[int, int, int, int]
+EMPTY: Debt = (0, 0, 0, 0)
 
 
 def drained(debt: int, at_ms: int, now_ms: int, limit: int, period_ms: int) -> tuple[int, int]:
@@ -51,17 +52,38 @@ class TokenBucket:
 
     def empty(self) -> Debt:
         """No debt."""
-        return 0, 0, 0, 0
+        return EMPTY
 
     def forward(self, state: Debt, now_ms: int) -> Debt:
         """The debt at that time."""
-        debt, at_ms = drained(state[0], state[1], now_ms, self.limit, self.period_ms)
-        if at_ms < state[1]:
-            return debt, at_ms, 0, 0
-        steps = at_ms // self.period_ms - state[1] // self.period_ms
+        debt, at_ms, least, before = state
+        if now_ms < at_ms:
+            debt, found_ms = drained(debt, at_ms, now_ms, self.limit, self.period_ms)
+            return (debt, found_ms, 0, 0) if found_ms < at_ms else state
+        debt -= (now_ms - at_ms) * self.limit  # as ``drained`` has it, which takes care that numbers fit 64 bits
+        debt = debt if debt > 0 else 0
+        steps = now_ms // self.period_ms - at_ms // self.period_ms
         if steps == 0:
-            return debt, at_ms, min(state[2], debt), state[3]
-        return debt, at_ms, debt, min(state[2], debt) if steps == 1 else debt
+            return debt, now_ms, least if least < debt else debt, before
+        if steps == 1:
+            return debt, now_ms, debt, least if least < debt else debt
+        return debt, now_ms, debt, debt
+
+    def spent(self, state: Debt, now_ms: int, cost: int) -> tuple[Debt, int] | None:
+        """The state at that time after the cost and what is left then, None where it does not fit: all in one step."""
+        limit, period_ms = self.limit, self.period_ms
+        debt, at_ms, least, before = state
+        if now_ms < at_ms or now_ms // period_ms != at_ms // period_ms:
+            debt, at_ms, least, before = self.forward(state, now_ms)
+        else:  # as ``forward`` has it, for nearly all requests
+            debt -= (now_ms - at_ms) * limit
+            debt = debt if debt > 0 else 0
+            at_ms, least = now_ms, least if least < debt else debt
+        debt += cost * period_ms
+        left = self.burst * period_ms - debt
+        if left >= 0:
+            return (debt, at_ms, least, before), left // period_ms
+        return None if cost else ((debt, at_ms, least, before), 0)
 
     def fits(self, state: Debt, cost: int) -> bool:
         """May it be spent?"""
@@ -79,9 +101,13 @@ class TokenBucket:
         """
         debt, at_ms, least, before = state
         steps = at_ms // self.period_ms - spent_ms // self.period_ms
-        known = least if steps <= 0 else min(least, before) if steps == 1 else 0
-        alone = amount * self.period_ms - max(at_ms - spent_ms, 0) * self.limit
-        given = max(min(amount * self.period_ms, max(known, alone)), 0)
+        known = 0 if steps > 1 else least if steps <= 0 or least < before else before
+        given = amount * self.period_ms
+        if known < given:
+            alone = given - max(at_ms - spent_ms, 0) * self.limit
+            given = min(given, max(known, alone))
+        if not given:
+            return state
         return max(debt - given, 0), at_ms, max(least - given, 0), max(before - given, 0)
 
     def remaining(self, state: Debt) -> int:

@@ -1,9 +1,10 @@
--- ARGV: time or '', the id of the request, 'settle' or 'extend', how long it is held, then the asks. KEYS: the
--- reservation, then those of the asks. Answers 1 if something is reserved under the id.
+-- ARGV: time or '', the id of the request, 'settle' or 'extend', how long it is held, how long it is remembered once it
+-- is settled, then the asks. KEYS: the reservation, then those of the asks. Answers 1 if something is reserved under the
+-- id.
 
 local now, request, verb, hold = clock(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 local record = KEYS[1]
-local asks = asks_of(5, 2)
+local asks = asks_of(6, 2)
 local spent = tonumber(redis.call('HGET', record, 'spent'))
 if not spent then return 0 end
 local settled = redis.call('HEXISTS', record, 'settled') == 1
@@ -37,4 +38,5 @@ for _, ask in ipairs(asks) do
   end
 end
 redis.call('HSET', record, 'settled', 1)
+redis.call('PEXPIRE', record, tonumber(ARGV[5]), 'LT')
 return 1
