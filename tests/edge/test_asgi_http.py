@@ -507,3 +507,22 @@ def test_a_client_of_http2_that_has_gone_is_sent_no_last_part() -> None:
     event = made.events.only()
     assert (event["status"], event["outcome"]) == (200, "cancelled")
     assert made.remaining("acme", "concurrency") == 10
+
+
+def test_a_client_that_leaves_in_its_upload_is_cancelled_though_it_is_answered() -> None:
+    made, client = metering(), Client()
+
+    async def app(_: Message, receive: _Receive, send: _Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await _start(send, 400)
+        await send({"type": "http.response.body", "body": b"what?"})
+
+    async def work() -> None:
+        client.sent.put_nowait({"type": "http.request", "body": b"half", "more_body": True})
+        client.leave()
+        await finish(client, Metered(app, made.edge), scope_of("/api/v1/items/7"))
+
+    run(work())
+    event = made.events.only()
+    assert (event["status"], event["outcome"], event["bytes_in"]) == (400, "cancelled", 4)

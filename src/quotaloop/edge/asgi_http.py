@@ -167,7 +167,7 @@ class HttpAttempt:
                 exchange.bytes_out += len(body)
         if not more:
             failed = exchange.has_failed or self._status >= 400
-            self._end("error" if failed else "ok", self._status)
+            self._end("cancelled" if self._is_by_client else "error" if failed else "ok", self._status)
 
     def _count(self, body: bytes) -> None:
         """Events of a stream and the bytes of it; comments, such as heartbeats, are no first byte."""
