@@ -55,18 +55,23 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How long each load is, what all tenants share (requests a minute), and calls a second of each tenant."""
+    """How long each load is, and calls a second of each tenant."""
 
     seconds: float = 15.0
-    capacity: int = 300
     noisy: float = 40.0
     quiet: float = 2.0
 
+    @property
+    def capacity(self) -> int:
+        """What all tenants share, requests a minute: less than half of what they ask for in one load."""
+        return round(20 * self.seconds)
+
     def settings(self) -> dict[str, Any]:
-        """For the loop: that capacity, and more than enough of everything else."""
+        """For the loop: that capacity, more than enough of everything else, bursts of a minute's worth."""
         amounts = {"requests": self.capacity, "tokens": _PLENTY, "compute": _PLENTY, "concurrency": 1_000}
         shares = {f"{one}_{kind}": amount for one in ("capacity", "safe_capacity") for kind, amount in amounts.items()}
-        return {**shares, "floor_requests": 1, "greatest_burst": 0.75, "spark_master": "local[2]"}
+        floors = {"floor_requests": 1, "floor_tokens": 1_000_000, "floor_compute": 60_000_000, "floor_concurrency": 100}
+        return {**shares, **floors, "greatest_burst": 1.0, "spark_master": "local[2]"}
 
 
 def behind_s(now_s: float, seconds: float) -> float:
