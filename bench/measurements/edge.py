@@ -1,6 +1,6 @@
 """What the edge costs the example gateway: requests a second of one process at its limit, and p99 below it.
 
-Both sides answer the same requests, conversations of 64 tokens as JSON; the load is made in this process.
+Both sides answer the same requests, conversations of 64 tokens, as JSON and streamed; the load is made in this process.
 """
 
 from __future__ import annotations
@@ -23,16 +23,23 @@ from bench.pairs import Spread, in_turn, ratio, typical
 from bench.process_tree import _read
 from bench.results import Row
 
-_WARM, _AT_LIMIT, _BELOW = 500, 6_000, 2_000  # requests
+_WARM, _AT_LIMIT, _BELOW = 500, 4_000, 2_000  # requests
+_STREAMED = 1_000
 _CONNECTIONS = 8
 _RATE = 100  # a second, below the limit
-_BODY = json.dumps(
-    {"messages": [{"role": "user", "content": "what is a mapping"}], "max_tokens": 64, "seed": 7}
-).encode()
-_REQUEST = (
-    b"POST /api/v2/conversation HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer bench\r\n"
-    b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
-)
+_WORK = "the gateway with the edge, one process, conversations of 64 tokens"
+_ASKED = {"messages": [{"role": "user", "content": "what is a mapping"}], "max_tokens": 64, "seed": 7}
+
+
+def _request(**more: object) -> bytes:
+    body = json.dumps({**_ASKED, **more}).encode()
+    return (
+        b"POST /api/v2/conversation HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer bench\r\n"
+        b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+    )
+
+
+_WHOLE, _STREAM = _request(), _request(stream=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +52,17 @@ def measure(data: Data, rounds: int) -> list[Row]:
     """CPU of the server a request, with the edge over without; and the p99 that it adds, in milliseconds."""
     with data.scratch() as folder, _serving("metered", folder) as metered, _serving("bare", folder) as bare:
         for server in (metered, bare):
-            asyncio.run(_at_limit(server, _WARM))
-        ours, theirs = in_turn([lambda: _at_limit_used(metered), lambda: _at_limit_used(bare)], rounds)
+            asyncio.run(_at_limit(server, _WHOLE, _WARM))
+        rows = [
+            _cpu("edge", "as JSON", _WHOLE, _AT_LIMIT, metered, bare, rounds),
+            _cpu("edge-stream", "streamed", _STREAM, _STREAMED, metered, bare, rounds),
+        ]
         pairs = [[_p99_ms(server) for server in (metered, bare)] for _ in range(rounds)]
-    work = "the gateway with the edge, conversations of 64 tokens, one process"
-    cpu = ratio([used.cpu_s for used in ours], [used.cpu_s for used in theirs])
     return [
-        Row(
-            name="edge",
-            work=work,
-            yardstick_work="the same without it",
-            lines=_AT_LIMIT,
-            ours=typical(ours),
-            yardstick=typical(theirs),
-            value=cpu,
-            unit="x",
-            wall_ratio=ratio([used.wall_s for used in ours], [used.wall_s for used in theirs]),
-            target=1 / 0.95,
-        ),
+        *rows,
         Row(
             name="edge-p99",
-            work=f"{work}: p99 beyond that without it, {_RATE} requests a second",
+            work=f"{_WORK} as JSON: p99 beyond that without it, {_RATE} requests a second",
             yardstick_work="",
             lines=_BELOW,
             ours=Usage(0.0, median(pair[0] for pair in pairs) / 1_000, 0),
@@ -76,6 +73,22 @@ def measure(data: Data, rounds: int) -> list[Row]:
             target=1.0,
         ),
     ]
+
+
+def _cpu(name: str, how: str, request: bytes, count: int, metered: _Server, bare: _Server, rounds: int) -> Row:
+    ours, theirs = in_turn([lambda: _used(metered, request, count), lambda: _used(bare, request, count)], rounds)
+    return Row(
+        name=name,
+        work=f"{_WORK} {how}",
+        yardstick_work="the same without it",
+        lines=count,
+        ours=typical(ours),
+        yardstick=typical(theirs),
+        value=ratio([used.cpu_s for used in ours], [used.cpu_s for used in theirs]),
+        unit="x",
+        wall_ratio=ratio([used.wall_s for used in ours], [used.wall_s for used in theirs]),
+        target=1 / 0.95,
+    )
 
 
 @contextmanager
@@ -94,21 +107,21 @@ def _serving(kind: str, folder: Path) -> Iterator[_Server]:
         server.wait()
 
 
-def _at_limit_used(server: _Server) -> Usage:
+def _used(server: _Server, request: bytes, count: int) -> Usage:
     before, began_s = _read(server.pid), time.monotonic()
-    asyncio.run(_at_limit(server, _AT_LIMIT))
+    asyncio.run(_at_limit(server, request, count))
     after = _read(server.pid)
     return Usage(after.cpu - before.cpu, time.monotonic() - began_s, after.resident)
 
 
-async def _at_limit(server: _Server, count: int) -> None:
+async def _at_limit(server: _Server, request: bytes, count: int) -> None:
     """So many requests over a few connections, each as soon as the one before it is answered."""
     left = iter(range(count))
 
     async def ask_on() -> None:
         async with _Connection(server.port) as connection:
             for _ in left:
-                await connection.ask()
+                await connection.ask(request)
 
     await asyncio.gather(*(ask_on() for _ in range(_CONNECTIONS)))
 
@@ -127,7 +140,7 @@ async def _below(server: _Server) -> list[float]:
 
     async def ask(due: float) -> float:
         connection = await free.get()
-        await connection.ask()
+        await connection.ask(_WHOLE)
         free.put_nowait(connection)
         return loop.time() - due
 
@@ -158,12 +171,15 @@ class _Connection:
         self._writer.close()
         await self._writer.wait_closed()
 
-    async def ask(self) -> None:
-        """One request; raises where it is not answered with 200."""
-        self._writer.write(_REQUEST)
+    async def ask(self, request: bytes) -> None:
+        """One request, to the end of its answer; raises where it is not answered with 200."""
+        self._writer.write(request)
         head = await self._reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(head.decode("latin-1"))
         lines = head.lower().split(b"\r\n")
-        size = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
-        await self._reader.readexactly(size)
+        sizes = [int(line[15:]) for line in lines if line.startswith(b"content-length:")]
+        if sizes:
+            await self._reader.readexactly(sizes[0])
+        else:
+            await self._reader.readuntil(b"\r\n0\r\n\r\n")

@@ -28,6 +28,7 @@ class HttpAttempt:
         "_is_gone",
         "_is_stream",
         "_read",
+        "_sends_raise",
         "_server_receive",
         "_server_send",
         "_status",
@@ -54,6 +55,7 @@ class HttpAttempt:
         self._fields: list[tuple[bytes, bytes]] = []
         self._status = 0
         self._is_stream = self._is_complete = self._is_gone = False
+        self._sends_raise = scope.get("asgi", {}).get("spec_version", "") >= "2.4"  # where a client has gone
         self.arrival = Arrival(
             protocol="http",
             method=scope["method"],
@@ -135,6 +137,9 @@ class HttpAttempt:
     def _send(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
         kind = message["type"]
         if kind == "http.response.body":
+            if self._is_stream and not self._sends_raise and message.get("more_body"):
+                self._count(message.get("body", b""))  # of the many parts of a stream, none takes a step of its own
+                return self._server_send(message)
             return self._send_body(message)
         return self._server_send(self._started(message) if kind == "http.response.start" else message)
 
@@ -162,7 +167,7 @@ class HttpAttempt:
             raise
         if body:
             if self._is_stream:
-                self._count(bytes(body))
+                self._count(body)
             else:
                 exchange.bytes_out += len(body)
         if not more:
@@ -171,14 +176,16 @@ class HttpAttempt:
 
     def _count(self, body: bytes) -> None:
         """Events of a stream and the bytes of it; comments, such as heartbeats, are no first byte."""
-        if any(mark in body for mark in _ERROR_EVENT) and any(
-            line.startswith(_ERROR_EVENT) for line in body.splitlines()
+        if not body:
+            return
+        if (b"event: error" in body or b"event:error" in body) and any(
+            line.startswith(_ERROR_EVENT) for line in bytes(body).splitlines()
         ):
             self.exchange.fail()
-        if body.startswith(b":") and body.count(b"\n") == len(body) - len(body.rstrip(b"\n")):
+        if body[:1] == b":" and all(line[:1] in (b":", b"") for line in bytes(body).splitlines()):
             self.exchange.bytes_out += len(body)
         else:
-            self.exchange.sent(len(body), body.count(b"\n\n"))
+            self.exchange.sent(len(body), bytes(body).count(b"\n\n"))
 
     async def _peek(self) -> None:
         """Has the client gone meanwhile? Nothing else can come after its body."""
