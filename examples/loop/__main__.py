@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
 from rich.console import Console
 
+from examples.fresh_folder import fresh_folder
 from examples.loop.story import tell
 from peers.envoy_server import SERVICE
 from peers.servers import running
@@ -18,9 +18,7 @@ from peers.servers import running
 
 def main() -> None:
     """Start the servers, tell the story, end the servers."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "build/demo-loop").resolve()
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder = fresh_folder(Path(sys.argv[1] if len(sys.argv) > 1 else "build/demo-loop"))
     console = Console(highlight=False)
     if not SERVICE.exists():
         console.print("Envoy's rate limit service is not here (`make envoy` builds it, with Go): Redis alone")

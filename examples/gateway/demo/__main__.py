@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -18,8 +17,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from examples.fresh_folder import fresh_folder
 from examples.gateway.demo import topic as topics
 from examples.gateway.demo.story import HOUR_S, Loop, Scale, tell
+from quotaloop.errors import UsageError
 
 _TOPIC = "gateway"
 _PATIENCE_S = 30.0
@@ -28,9 +29,10 @@ _PATIENCE_S = 30.0
 def main() -> None:
     """Tell the story in a new folder; exit code 1 where it does not come out as it should."""
     said = _parser().parse_args()
-    folder = said.folder.resolve()
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    try:
+        folder = fresh_folder(said.folder)
+    except UsageError as error:
+        sys.exit(str(error))
     console, scale = Console(highlight=False), Scale(seconds=said.seconds)
     came_out = _on_cluster(console, folder, scale) if said.cluster else _embedded(console, folder, scale)
     sys.exit(0 if came_out else 1)
@@ -41,6 +43,7 @@ def _embedded(console: Console, folder: Path, scale: Scale) -> bool:
     store, outbox = folder / "store", folder / "outbox"
     loop = Loop(console, folder / "settings.toml", {"store": store.as_uri(), **scale.settings()})
     gateway: dict[str, object] = {"outbox": outbox, "policy": store / "published" / "policy.json"}
+    gateway |= {"kafka_brokers": "", "redis_url": ""}  # whatever the environment says
 
     def land(count: int) -> None:
         _wait(lambda: sum(path.read_bytes().count(b"\n") for path in outbox.glob("*.jsonl")), count)
@@ -58,7 +61,7 @@ def _on_cluster(console: Console, folder: Path, scale: Scale) -> bool:
     with RedisServer(folder) as redis:
         sinks = {"redis": {"type": "redis", "url": redis.url}}
         settings = {**scale.settings(), "kafka_topics": topic, "closed_grace": "1m", "sinks": json.dumps(sinks)}
-        loop = Loop(console, folder / "settings.toml", settings)
+        loop = Loop(console, folder / "settings.toml", settings, inherited=True)
         gateway: dict[str, object] = {"kafka_brokers": brokers, "kafka_topic": topic, "redis_url": redis.url}
 
         topics.make(brokers, topic)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -27,30 +28,40 @@ from quotaloop.sinks.file import TARGET
 from quotaloop.storage.address import store_of
 
 HOUR_S = 3_600
+_PREFIX = "QUOTALOOP_"
 _MARGIN_S = 25.0  # to come up, and between the end of the first load and the full hour, while the loop runs
 _PATIENCE_S = 60.0
 _PLENTY = 1_000_000_000
 
 
 class Loop:
-    """The command line by its settings, its calls shown as they are made."""
+    """The command line by its settings, its calls shown as they are made.
 
-    def __init__(self, console: Console, config: Path, settings: dict[str, Any]) -> None:
+    Of the environment, ``inherited`` settings count beside them: none unless it is given, and never one of them.
+    """
+
+    def __init__(self, console: Console, config: Path, settings: dict[str, Any], *, inherited: bool = False) -> None:
         self._console, self._config = console, config
         config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
+        own = {f"{_PREFIX}{name.upper()}" for name in settings}
+        self._environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(_PREFIX) or (inherited and name not in own)
+        }
 
     def call(self, *words: str, shown: str = "") -> Any:
         """A command, with its document; ``shown`` is how it is told where it is too long."""
         self._console.print(Text(f"$ quotaloop {shown or ' '.join(words)}", style="bold"))
         command = [sys.executable, "-m", "quotaloop", "--config", str(self._config), *words, "--json"]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        done = subprocess.run(command, env=self._environment, check=False, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"{' '.join(words)}: {done.stderr[-2_000:]}")
         return json.loads(done.stdout)
 
     def published(self) -> Policy:
         """The policy as the file sink has written it."""
-        return parse(store_of(load_settings(config=self._config)).read(TARGET))
+        return parse(store_of(load_settings(config=self._config, environ=self._environment)).read(TARGET))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +133,10 @@ def tell(
     noisy, most = after[NOISY].ok, limits[NOISY].burst + limits[NOISY].limit * took_s / limits[NOISY].per_seconds
     console.print(f"quiet tenants: {was} calls refused in the end before, {now} after")
     console.print(f"{NOISY}: {noisy} requests passed in {took_s:.0f} s, of {most:.0f} that its limit lets through")
-    return code == 0 and now < was and noisy <= most
+    failed = sum(came.other for loaded in (before, after) for came in loaded.values())
+    if failed:
+        console.print(f"{failed} calls were neither answered nor refused: {process.log[-1_000:]}")
+    return code == 0 and not failed and now < was and 0 < noisy <= most
 
 
 def _settings(folder: Path, scale: Scale, behind: float) -> dict[str, object]:
@@ -146,8 +160,8 @@ def _in_force(process: GatewayProcess, loop: Loop, behind: float) -> Policy:
 
 
 def _show_came(console: Console, came: dict[str, Came]) -> None:
-    rows = [(tenant, one.attempts, one.ok, one.refused, one.unmet) for tenant, one in came.items()]
-    _show(console, ("tenant", "attempts", "passed", "refused", "refused in the end"), rows)
+    rows = [(tenant, one.attempts, one.ok, one.refused, one.other, one.unmet) for tenant, one in came.items()]
+    _show(console, ("tenant", "attempts", "passed", "refused", "failed", "refused in the end"), rows)
 
 
 def _compare(console: Console, before: dict[str, Came], after: dict[str, Came], limits: dict[str, Limit]) -> None:

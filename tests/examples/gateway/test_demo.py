@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from examples.fresh_folder import fresh_folder
+from quotaloop.errors import UsageError
 from quotaloop.quotas.policy import parse
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -17,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.mark.slow
 def test_quiet_tenants_are_refused_less_and_the_noisy_one_is_held_to_its_limit(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("QUOTALOOP_", "GATEWAY_"))}
+    others = tmp_path / "another store"
+    environment = os.environ | {"QUOTALOOP_STORE": others.as_uri(), "GATEWAY_KAFKA_BROKERS": "127.0.0.1:1"}
     done = subprocess.run(
         [sys.executable, "-m", "examples.gateway.demo", str(tmp_path / "demo"), "--seconds", "8"],
         cwd=tmp_path,
@@ -37,3 +40,14 @@ def test_quiet_tenants_are_refused_less_and_the_noisy_one_is_held_to_its_limit(t
     assert 0 < passed <= most
     policy = parse((tmp_path / "demo" / "store" / "published" / "policy.json").read_bytes())
     assert (policy.epoch, {limit.tenant for limit in policy.limits}) == (1, {"acme", "globex", "initech", "umbrella"})
+    assert not others.exists()  # what the environment names is left alone
+
+
+def test_a_folder_that_holds_something_else_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "kept").touch()
+    with pytest.raises(UsageError, match="holds what no demonstration made"):
+        fresh_folder(tmp_path)
+    assert (tmp_path / "kept").exists()
+    made = fresh_folder(tmp_path / "new")
+    (made / "left").touch()
+    assert not (fresh_folder(made) / "left").exists()
