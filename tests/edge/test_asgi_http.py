@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -95,7 +96,7 @@ def test_a_request_ends_as_one_event_with_what_it_cost() -> None:
     assert (made.remaining("acme", "compute"), made.remaining("acme", "concurrency")) == (59_997_500, 10)
 
 
-def test_the_handler_gets_the_body_that_the_edge_has_read_part_by_part() -> None:
+def test_the_handler_gets_the_body_that_the_edge_has_read() -> None:
     made, seen = metering(), list[bytes]()
 
     async def app(_: Message, receive: _Receive, send: _Send) -> None:
@@ -108,7 +109,7 @@ def test_the_handler_gets_the_body_that_the_edge_has_read_part_by_part() -> None
         await send({"type": "http.response.body", "body": b""})
 
     run(ask(Metered(app, made.edge), scope_of("/api/v1/chat", headers=[ACME, JSON]), b'{"a"', b":", b"1}"))
-    assert seen == [b'{"a"', b":", b"1}"]
+    assert b"".join(seen) == b'{"a":1}'
     assert made.events.only()["bytes_in"] == 7
 
 
@@ -526,3 +527,90 @@ def test_a_client_that_leaves_in_its_upload_is_cancelled_though_it_is_answered()
     run(work())
     event = made.events.only()
     assert (event["status"], event["outcome"], event["bytes_in"]) == (400, "cancelled", 4)
+
+
+def test_a_body_in_many_tiny_parts_is_read_ahead_to_a_bound_and_passed_on_whole() -> None:
+    made, seen = metering(), list[bytes]()
+
+    async def app(_: Message, receive: _Receive, send: _Send) -> None:
+        more = True
+        while more:
+            message = await receive()
+            seen.append(message["body"])
+            more = message["more_body"]
+        await _start(send)
+        await send({"type": "http.response.body", "body": b""})
+
+    body = b'{"tokens": 50}' + b" " * 5_000
+    parts = [bytes([byte]) for byte in body]
+    run(ask(Metered(app, made.edge), scope_of("/api/v1/chat", headers=[ACME, JSON]), *parts))
+    assert b"".join(seen) == body
+    assert len(seen[0]) == 4_096
+    assert made.events.only()["bytes_in"] == len(body)
+
+
+@pytest.mark.parametrize("body", [b'{"tokens": -1}', b'{"tokens": "7"}', b'{"tokens": null}', b'{"tokens": 1.5}'])
+def test_an_estimate_that_makes_no_sense_of_a_request_counts_it_as_one_without_tokens(body: bytes) -> None:
+    made = metering()
+    assert run(ask(_app(made), scope_of("/api/v1/chat", headers=[ACME, JSON]), body)).status == 200
+    assert made.events.only()["outcome"] == "ok"
+    assert made.remaining("acme", "requests") == 99
+
+
+def test_what_is_no_amount_frees_the_slot_and_is_left_out() -> None:
+    made = metering()
+
+    class NoTruth:
+        def __eq__(self, _: object) -> bool:
+            raise ValueError("ambiguous")
+
+        __hash__ = None  # type: ignore[assignment]
+
+    async def app(_: Message, receive: _Receive, send: _Send) -> None:
+        await receive()
+        current().output_tokens = NoTruth()  # type: ignore[assignment]
+        await _start(send)
+        await send({"type": "http.response.body", "body": b""})
+
+    run(ask(Metered(app, made.edge), scope_of("/api/v1/chat")))
+    assert "output_tokens" not in made.events.only()
+    assert made.remaining("acme", "concurrency") == 10
+
+
+def test_an_emitter_that_raises_frees_the_slot() -> None:
+    made = metering()
+
+    def broken(_: Any) -> None:
+        raise OSError("disk")
+
+    made.events.write = broken  # type: ignore[method-assign]
+    assert run(ask(_app(made), scope_of("/api/v1/chat"))).status == 200
+    assert made.remaining("acme", "concurrency") == 10
+
+
+def test_an_event_stream_may_end_its_lines_with_carriage_returns() -> None:
+    made = metering()
+    parts = [b": heartbeat\r\n\r\n", b"data: a\r\n\r\n", b"data: b\r\n\r\n"]
+    run(ask(_streaming(made, parts), scope_of("/api/v1/chat")))
+    event = made.events.only()
+    assert (event["stream_messages"], event["ttft_ms"]) == (2, 20.0)
+
+
+class Never:
+    """Something that a task waits for, outside of any event loop."""
+
+    def __await__(self) -> Iterator[None]:
+        yield
+
+
+def test_a_task_that_is_thrown_away_writes_its_event_and_frees_its_slot() -> None:
+    made, client = metering(), Client()
+
+    async def app(*_: Any) -> None:
+        await Never()
+
+    call = Metered(app, made.edge)(scope_of("/api/v1/items/7"), client.receive, client.send)
+    contextvars.copy_context().run(call.send, None)
+    call.close()
+    assert made.events.only()["outcome"] == "error"
+    assert made.remaining("acme", "concurrency") == 10

@@ -202,3 +202,44 @@ def test_a_method_that_no_route_is_for_is_counted_under_one_name() -> None:
 
     _run(made, work, service="other.Service")
     assert made.events.only()["route"] == "/*"
+
+
+def test_calls_that_are_cancelled_at_once_leave_nothing_held_and_one_event_each() -> None:
+    made = metering(requests=1_000, concurrency=1_000, tokens=1_000_000)
+    begun = list[str]()
+    arrive = made.edge.arrive
+
+    def counted(arrival: Any) -> Any:
+        exchange = arrive(arrival)
+        begun.append(exchange.event_id)
+        return exchange
+
+    made.edge.arrive = counted  # type: ignore[method-assign]
+
+    async def work(_: Any, channel: grpc.aio.Channel) -> None:
+        for number in range(200):
+            call = channel.unary_stream(f"/{SERVICE}/Tokens")(b"abcdefgh", metadata=ACME)
+            await asyncio.sleep(0.0001 * (number % 20))  # at any moment of the call
+            call.cancel()
+        while len(made.events.written) < len(begun) or made.edge._live:
+            await asyncio.sleep(0.001)
+
+    _run(made, work)
+    assert sorted(event["event_id"] for event in made.events.written) == sorted(begun)
+    assert made.remaining("acme", "concurrency") == 1_000
+
+
+def test_what_identify_raises_is_an_error_with_an_event() -> None:
+    made = metering()
+
+    def broken(_: Any) -> None:
+        raise RuntimeError("no")
+
+    made.edge._identify = broken
+
+    async def work(_: Any, channel: grpc.aio.Channel) -> None:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await channel.unary_unary(f"/{SERVICE}/Single")(b"abc", metadata=ACME)
+
+    _run(made, work)
+    assert (made.events.only()["status"], made.events.only()["outcome"]) == (500, "error")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, NoReturn
 
 import grpc
@@ -16,6 +17,7 @@ from quotaloop.edge.exchange import Exchange
 from quotaloop.edge.ratelimit_fields import seconds
 from quotaloop.edge.refusal import Refused
 from quotaloop.edge.routes import Matched
+from quotaloop.errors import UsageError
 
 _REFUSED = {
     400: StatusCode.INVALID_ARGUMENT,
@@ -42,7 +44,7 @@ _AS_HTTP = {  # as google.rpc.Code maps them
 
 
 class MeteredInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Meters every call whose method a route is for; the method, ``/package.Service/Name``, is the path.
+    """Meters every call of a handler that is ``async``; the method, ``/package.Service/Name``, is the path.
 
     A refusal has the status RESOURCE_EXHAUSTED and the trailing metadata ``retry-delay`` (seconds as ``9s``) and
     ``problem`` (JSON). Calls that the client has cancelled are ``cancelled``, those that the server cuts when it ends
@@ -61,6 +63,8 @@ class MeteredInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         pairs = [(name.encode(), _bytes(value)) for name, value in details.invocation_metadata or ()]
         call = _Call(self.edge, matched, details.method, pairs)
         inner = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+        if not (inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)):
+            raise UsageError(f"the handler of {details.method} is not async: it cannot be metered")
         behaviour = call.stream(inner) if handler.response_streaming else call.single(inner)
         kind = ("stream" if handler.request_streaming else "unary") + (
             "_stream" if handler.response_streaming else "_unary"
@@ -80,14 +84,9 @@ class _Call:
         """A method with one reply."""
 
         async def metered(request: Any, context: Any) -> Any:
-            exchange = await self._begin(request, context)
-            try:
+            async with self._attempt(request, context) as exchange:
                 reply = await inner(self._counted(request, exchange), context)
                 exchange.bytes_out += _size(reply)
-            except BaseException as error:
-                self._failed(exchange, context, error)
-                raise
-            self._done(exchange, context)
             return reply
 
         return metered
@@ -98,37 +97,37 @@ class _Call:
             return self._written(inner)
 
         async def metered(request: Any, context: Any) -> AsyncIterator[Any]:
-            exchange = await self._begin(request, context)
-            replies = inner(self._counted(request, exchange), context)
-            try:
+            async with (
+                self._attempt(request, context) as exchange,
+                aclosing(inner(self._counted(request, exchange), context)) as replies,
+            ):
                 async for reply in replies:
                     yield reply
                     exchange.sent(_size(reply))
-            except BaseException as error:
-                self._failed(exchange, context, error)
-                raise
-            finally:
-                await replies.aclose()
-            self._done(exchange, context)
 
         return metered
 
     def _written(self, inner: Callable[..., Any]) -> Callable[..., Any]:
         async def metered(request: Any, context: Any) -> None:
-            exchange = await self._begin(request, context)
-            try:
+            async with self._attempt(request, context) as exchange:
                 await inner(self._counted(request, exchange), _Counting(context, exchange))
-            except BaseException as error:
-                self._failed(exchange, context, error)
-                raise
-            self._done(exchange, context)
 
         return metered
 
-    async def _begin(self, request: Any, context: Any) -> Exchange:
-        """Let it in, or abort it."""
+    @asynccontextmanager
+    async def _attempt(self, request: Any, context: Any) -> AsyncIterator[Exchange]:
+        """An attempt as long as the block lasts, whatever ends it; refused, the call is aborted."""
         exchange = self.edge.arrive(self.arrival)
         _current.set(exchange)
+        try:
+            await self._let_in(exchange, request, context)
+            yield exchange
+        except BaseException as error:
+            self._failed(exchange, context, error)
+            raise
+        self._done(exchange, context)
+
+    async def _let_in(self, exchange: Exchange, request: Any, context: Any) -> None:
         _, refusal = self.edge.resolve(exchange, self.matched)
         if not hasattr(request, "__aiter__"):
             exchange.bytes_in = _size(request)
@@ -138,12 +137,8 @@ class _Call:
         except Refused as refused:
             self.edge.end(exchange, refused.status, refused.outcome)
             await _abort(context, refused, exchange)
-        except BaseException as error:
-            self._failed(exchange, context, error)
-            raise
         fields = [(name.decode(), value.decode()) for name, value in self.edge.fields(exchange)]
         await context.send_initial_metadata(fields)
-        return exchange
 
     def _counted(self, request: Any, exchange: Exchange) -> Any:
         """A stream of requests, counted as it comes."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from quotaloop.edge.arrival import Arrival
@@ -15,6 +16,7 @@ from quotaloop.edge.refusal import Refused
 from quotaloop.edge.routes import Matched
 
 _LOG = logging.getLogger("quotaloop.edge")
+_MOST_PARTS = 4_096  # of a body that are read ahead: tiny ones would take longer than they are worth
 _PEEK_AFTER_NS = 100_000_000  # an answer that took longer is worth a look whether its client still waits
 _ERROR_EVENT = (b"event: error", b"event:error")
 
@@ -73,13 +75,14 @@ class HttpAttempt:
         except asyncio.CancelledError:
             self._end(self._cut()[0], 499)
             raise
-        except BaseException:
+        except Exception:
             if self._status and self._is_stream and not self._is_complete and not self._is_by_client:
                 await self._say_error()
             raise
         finally:
-            _current.reset(token)
             self._end(*self._cut())  # unless it has ended: the handler did not make its answer whole
+            with suppress(ValueError):  # a task that is thrown away ends in another context
+                _current.reset(token)
 
     @property
     def _is_by_client(self) -> bool:
@@ -104,24 +107,24 @@ class HttpAttempt:
         await self.app(self.matched.route.passed_on(self.scope, version), self._receive, self._send)
 
     async def _read_body(self) -> None:
-        """Read a JSON body up to the bound, for version and estimate; the handler gets the same parts."""
+        """Read a JSON body up to the bound, for version and estimate; the handler gets it in one part."""
         kind = self.arrival.header(b"content-type")
         if kind is None or "json" not in kind.lower():
             return
-        parts, size = [], 0
+        body, parts = bytearray(), 0
         while True:
             message = await self._take()
-            self._read.append(message)
             if message["type"] != "http.request":
+                self._read = [{"type": "http.request", "body": bytes(body), "more_body": True}, message]
                 return
-            part = message.get("body", b"")
-            parts.append(part)
-            size += len(part)
-            if size > self.edge.most_body_bytes:
-                return
-            if not message.get("more_body", False):
-                self.arrival.body = b"".join(parts)
-                return
+            body += message.get("body", b"")
+            parts += 1
+            more = message.get("more_body", False)
+            if not more or len(body) > self.edge.most_body_bytes or parts == _MOST_PARTS:
+                break
+        self._read = [{"type": "http.request", "body": bytes(body), "more_body": more}]
+        if not more:
+            self.arrival.body = self._read[0]["body"]
 
     async def _receive(self) -> MutableMapping[str, Any]:
         return self._read.pop(0) if self._read else await self._take()
@@ -185,7 +188,8 @@ class HttpAttempt:
         if body[:1] == b":" and all(line[:1] in (b":", b"") for line in bytes(body).splitlines()):
             self.exchange.bytes_out += len(body)
         else:
-            self.exchange.sent(len(body), bytes(body).count(b"\n\n"))
+            whole = bytes(body)
+            self.exchange.sent(len(body), whole.count(b"\n\n") + whole.count(b"\r\n\r\n"))
 
     async def _peek(self) -> None:
         """Has the client gone meanwhile? Nothing else can come after its body."""
@@ -217,7 +221,7 @@ class HttpAttempt:
     async def _say_error(self) -> None:
         """Tell the client of a stream that it failed, as far as that still can be."""
         problem = {"type": "about:blank", "title": "The stream failed", "status": 500}
-        body = f"event: error\ndata: {json.dumps(problem)}\n\n".encode()
+        body = f"\n\nevent: error\ndata: {json.dumps(problem)}\n\n".encode()  # whatever was cut off before
         try:
             await self._server_send({"type": "http.response.body", "body": body, "more_body": False})
         except Exception:

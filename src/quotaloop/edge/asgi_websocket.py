@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from quotaloop.edge.arrival import Arrival
@@ -59,8 +60,9 @@ class WebSocketAttempt:
             self._end("cancelled" if by_client else "error", 499 if by_client or is_cut else 500)
             raise
         finally:
-            _current.reset(token)
             self._end(*self._ended())
+            with suppress(ValueError):  # a task that is thrown away ends in another context
+                _current.reset(token)
 
     async def _is_let_in(self) -> bool:
         """Ask the limiter, unless the handler will for each exchange; refuse the handshake where it says no."""

@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from quotaloop.edge.arrival import Arrival, Estimate, Identity
+from quotaloop.edge.emitter.throttled_warnings import ThrottledWarnings
 from quotaloop.edge.exchange import ANONYMOUS, Exchange
 from quotaloop.edge.refusal import Refused, over_limit, unauthenticated, unknown_version
 from quotaloop.edge.routes import Matched, Route, Routes
@@ -79,6 +80,7 @@ class Edge:
         self._now_ms, self._clock_ns = now_ms, clock_ns
         self._routes = Routes(routes, versions)
         self._fields = {version.name: version.fields() for version in versions.known}
+        self._warnings = ThrottledWarnings(__name__)
         self._stopped = threading.Event()
         self._begin()
         _EDGES.add(self)
@@ -117,11 +119,23 @@ class Edge:
 
     async def let_in(self, exchange: Exchange, refusal: Refused | None) -> Answer:
         """Reserve what the attempt may cost; raises ``Refused`` where a limit says no, or ``refusal``, once counted."""
-        estimate = Estimate() if refusal else self._estimate(exchange.arrival)
+        estimate = Estimate() if refusal else self._estimated(exchange.arrival)
         answer = await self.reserve(exchange, estimate)
         if refusal is not None:
             raise refusal
         return answer
+
+    def _estimated(self, arrival: Arrival) -> Estimate:
+        """What the application makes of a request; nothing where it makes no sense of it, which a client may cause."""
+        try:
+            found = self._estimate(arrival)
+            if all(type(amount) is int and amount >= 0 for amount in (found.tokens, found.gpu_us)):
+                return found
+            problem = f"{found} holds what is no amount"
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+        self._warnings.say(f"an estimate failed, and the request counts as one without tokens: {problem}")
+        return Estimate()
 
     async def reserve(self, exchange: Exchange, estimate: Estimate) -> Answer:
         """Reserve this estimate; raises ``Refused`` where a limit says no."""
@@ -156,11 +170,14 @@ class Edge:
         if exchange.is_finished:
             return
         exchange.is_finished = True
-        event = exchange.event(status, outcome, self._clock_ns())
-        self.emitter.write(event)
-        if self._live.pop(exchange.event_id, None) is None:
-            return
-        self._settle_soon(exchange, exchange.tokens)
+        was_let_in, tokens = self._live.pop(exchange.event_id, None) is not None, 0
+        try:
+            self.emitter.write(exchange.event(status, outcome, self._clock_ns()))
+            tokens = exchange.tokens
+        except Exception:  # whatever a handler has left there: its slot must be free
+            _LOG.exception("the event of attempt %s is lost", exchange.event_id)
+        if was_let_in:
+            self._settle_soon(exchange, tokens)
 
     def fields(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
         """What every answer says: the id of the attempt, and that its version is going away."""
@@ -229,7 +246,8 @@ class Edge:
         while not self._stopped.wait(hold_ms / 4_000):
             now_ms = self._now_ms()
             for exchange in list(self._live.values()):
-                if now_ms - exchange.held_ms >= hold_ms // 4 and exchange.held_as is not None:
+                # A clock that was set back has shortened what is held.
+                if not 0 <= now_ms - exchange.held_ms < hold_ms // 4 and exchange.held_as is not None:
                     model, version = exchange.held_as
                     self.limiter.extend(
                         exchange.tenant, exchange.event_id, now_ms=now_ms, model=model, api_version=version

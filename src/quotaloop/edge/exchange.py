@@ -153,7 +153,7 @@ class Exchange(Struct, eq=False, gc=False):
         if self.denied_by is not None:
             event["denied_by"], event["wanted_tokens"] = self.denied_by, min(self.wanted_tokens or 0, MAX_TOKENS)
         for (name, most), amount in zip(_AMOUNTS.items(), _amounts(self), strict=True):
-            if amount == 0 and type(amount) is int:
+            if type(amount) is int and amount == 0:
                 continue
             if type(amount) is not int or not 0 <= amount <= most:
                 _LOG.error("%s of %s is %r, which is no amount; counted as 0", name, self.event_id, amount)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,9 +29,20 @@ class Follower:
     def __init__(self, limiter: Limiter, read: Read, *, every_ms: int = 1_000) -> None:
         self.limiter, self.problem = limiter, ""
         self._read, self._every_s = read, every_ms / 1_000
+        self._begin()
+        _FOLLOWERS.add(self)
+
+    def _begin(self) -> None:
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="quotaloop-policy", daemon=True)
+
+    def _forked(self) -> None:
+        """This is a child of a fork, into which no thread comes along."""
+        was_started, was_stopped = self._thread.ident is not None, self._stopped.is_set()
+        self._begin()
+        if was_started and not was_stopped:
+            self._thread.start()
 
     @property
     def epoch(self) -> int:
@@ -79,6 +92,17 @@ class Follower:
         if problem and problem != self.problem:
             _LOG.warning("the policy stays as it is: %s", problem)
         self.problem = problem
+
+
+_FOLLOWERS: weakref.WeakSet[Follower] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for follower in list(_FOLLOWERS):
+        follower._forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def from_file(path: Path) -> Read:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from quotaloop.edge.arrival import Estimate
 from quotaloop.edge.edge import Edge, _current
@@ -57,7 +57,8 @@ class Session:
             raise
         finally:
             self._live.discard(exchange)
-            _current.reset(token)
+            with suppress(ValueError):  # a task that is thrown away ends in another context
+                _current.reset(token)
 
     def received(self, size: int) -> None:
         """Count what came in: it belongs to the one exchange under way, else to the next."""
