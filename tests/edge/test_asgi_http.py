@@ -65,6 +65,21 @@ def _streaming(made: Metering, parts: list[bytes], then: Exception | None = None
     return Metered(app, made.edge)
 
 
+def _reading(made: Metering, seen: list[bytes]) -> Metered:
+    """Takes its body part by part."""
+
+    async def app(_: Message, receive: _Receive, send: _Send) -> None:
+        more = True
+        while more:
+            message = await receive()
+            seen.append(message["body"])
+            more = message["more_body"]
+        await _start(send)
+        await send({"type": "http.response.body", "body": b""})
+
+    return Metered(app, made.edge)
+
+
 def test_a_request_ends_as_one_event_with_what_it_cost() -> None:
     made = metering()
     client = run(ask(_app(made), scope_of("/api/v2/chat?x=1", headers=[ACME, JSON]), b'{"tok', b'ens": 50}'))
@@ -99,16 +114,8 @@ def test_a_request_ends_as_one_event_with_what_it_cost() -> None:
 def test_the_handler_gets_the_body_that_the_edge_has_read() -> None:
     made, seen = metering(), list[bytes]()
 
-    async def app(_: Message, receive: _Receive, send: _Send) -> None:
-        more = True
-        while more:
-            message = await receive()
-            seen.append(message["body"])
-            more = message["more_body"]
-        await _start(send)
-        await send({"type": "http.response.body", "body": b""})
-
-    run(ask(Metered(app, made.edge), scope_of("/api/v1/chat", headers=[ACME, JSON]), b'{"a"', b":", b"1}"))
+    app = _reading(made, seen)
+    run(ask(app, scope_of("/api/v1/chat", headers=[ACME, JSON]), b'{"a"', b":", b"1}"))
     assert b"".join(seen) == b'{"a":1}'
     assert made.events.only()["bytes_in"] == 7
 
@@ -532,18 +539,9 @@ def test_a_client_that_leaves_in_its_upload_is_cancelled_though_it_is_answered()
 def test_a_body_in_many_tiny_parts_is_read_ahead_to_a_bound_and_passed_on_whole() -> None:
     made, seen = metering(), list[bytes]()
 
-    async def app(_: Message, receive: _Receive, send: _Send) -> None:
-        more = True
-        while more:
-            message = await receive()
-            seen.append(message["body"])
-            more = message["more_body"]
-        await _start(send)
-        await send({"type": "http.response.body", "body": b""})
-
     body = b'{"tokens": 50}' + b" " * 5_000
     parts = [bytes([byte]) for byte in body]
-    run(ask(Metered(app, made.edge), scope_of("/api/v1/chat", headers=[ACME, JSON]), *parts))
+    run(ask(_reading(made, seen), scope_of("/api/v1/chat", headers=[ACME, JSON]), *parts))
     assert b"".join(seen) == body
     assert len(seen[0]) == 4_096
     assert made.events.only()["bytes_in"] == len(body)
