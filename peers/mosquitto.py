@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,6 +12,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _PATIENCE_S = 20
+_BETWEEN_S = 0.02  # of two tries to connect
+_SBIN = ("/usr/sbin", "/usr/local/sbin")  # where Debian puts it, and what is not on the PATH of ordinary users
+
+
+def program() -> str | None:
+    """Where the broker lies on this machine; None where it is not installed."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path=os.pathsep.join(_SBIN))
 
 
 class Mosquitto:
@@ -33,15 +42,17 @@ class Mosquitto:
         ]
         (folder / "mosquitto.conf").write_text("\n".join(settings) + "\n", encoding="utf-8")
 
-    def start(self) -> None:
-        """Start it over what it has kept, and wait until it answers."""
+    def start(self, patience_s: float = _PATIENCE_S) -> None:
+        """Start it over what it has kept, and wait until it answers; raises ``RuntimeError``, and has ended it then."""
         with (self.folder / "mosquitto.log").open("ab") as log:
-            command = ["mosquitto", "-c", str(self.folder / "mosquitto.conf")]
+            command = [program() or "mosquitto", "-c", str(self.folder / "mosquitto.conf")]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        end = time.monotonic() + _PATIENCE_S
+        end = time.monotonic() + patience_s
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > end:
+                self.kill()
                 raise RuntimeError(f"mosquitto does not answer: {(self.folder / 'mosquitto.log').read_text()[-2000:]}")
+            time.sleep(_BETWEEN_S)
 
     def __enter__(self) -> Mosquitto:
         self.start()

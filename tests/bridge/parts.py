@@ -15,6 +15,7 @@ from quotaloop.bridge.mqtt import Bridge, Counts
 from quotaloop.bridge.mqtt_access import MqttAccess
 from quotaloop.errors import QuotaloopError
 from quotaloop.raw.kafka.access import Access
+from quotaloop.raw.kafka.problems import NoAnswer
 
 PATIENCE_S = 20
 Message = tuple[str, bytes]
@@ -94,15 +95,19 @@ class Outlet:
 
 
 class Running:
-    """A bridge at work in a thread, into outlets of memory; as a context, it is told to stop at its end."""
+    """A bridge at work in a thread, into outlets of memory; as a context, it is told to stop at its end.
 
-    def __init__(self, mqtt: MqttAccess, *outlets: Outlet, patience_s: float = PATIENCE_S, **words: Any) -> None:
+    In the place of an outlet, an error is raised where the bridge asks for it.
+    """
+
+    def __init__(
+        self, mqtt: MqttAccess, *outlets: Outlet | NoAnswer, patience_s: float = PATIENCE_S, **words: Any
+    ) -> None:
         self.said: list[str] = []
         self.ended: Counts | None = None
         self.raised: QuotaloopError | None = None
-        access, left = Access("none:9092", patience_s=patience_s), list(outlets)
-        outlet_of = cast(Any, lambda _access, _topic: left.pop(0))
-        self.bridge = Bridge(mqtt, access, "events", self.said.append, outlet_of)
+        access, self._left = Access("none:9092", patience_s=patience_s), list(outlets)
+        self.bridge = Bridge(mqtt, access, "events", self.said.append, cast(Any, self._outlet_of))
         self._words, self._told = words, threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -136,6 +141,12 @@ class Running:
     def __exit__(self, *_: object) -> None:
         self.tell()
         self._thread.join(2 * PATIENCE_S)
+
+    def _outlet_of(self, _access: Access, _topic: str) -> Outlet:
+        made = self._left.pop(0)
+        if isinstance(made, NoAnswer):
+            raise made
+        return made
 
     def _run(self) -> None:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from jobs import stages
 from jobs.work import Work
-from peers.mosquitto import Mosquitto
+from peers.mosquitto import Mosquitto, program
 from quotaloop.faults import BRIDGE_POINTS
 from quotaloop.storage.parquet import read_tables
 from tests.bridge.parts import Message, publish, wait_until
@@ -31,9 +30,10 @@ from tests.servers import Cluster
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed: bin/check-mosquitto"),
+    pytest.mark.skipif(program() is None, reason="mosquitto is not installed: bin/check-mosquitto"),
 ]
 
+LONG = pytest.mark.faults  # together they take minutes: short runs kill it at one point, and see bytes and both ends
 PAYLOADS = [b'{"event_id": "1"}', b"", b"\x00\xff\xfe\x80", "\u00e9\u2028".encode(), b"two\nlines", b"x" * 60_000]
 
 
@@ -140,7 +140,9 @@ def test_bytes_arrive_unchanged_under_their_topic_and_a_signal_ends_it_well(brok
     assert records(topic) == [(name.encode(), payload) for name, payload in messages]
 
 
-@pytest.mark.parametrize("point", BRIDGE_POINTS)
+@pytest.mark.parametrize(
+    "point", [point if point == "bridge:delivered" else pytest.param(point, marks=LONG) for point in BRIDGE_POINTS]
+)
 def test_a_bridge_that_was_killed_has_lost_nothing(broker: Mosquitto, topic: Topic, point: str) -> None:
     drained(broker, topic)
     messages = numbered(0, 300)
@@ -156,6 +158,7 @@ def test_a_bridge_that_was_killed_has_lost_nothing(broker: Mosquitto, topic: Top
     assert found.total() == len(before) + counts["delivered"]
 
 
+@LONG
 def test_a_bridge_that_is_killed_again_and_again_has_lost_nothing(broker: Mosquitto, topic: Topic) -> None:
     drained(broker, topic)
     for first in range(0, 2_000, 500):
@@ -215,6 +218,7 @@ def test_a_stop_while_kafka_is_away_leaves_what_it_has_with_the_broker(
     assert set(records(topic)) == {(name.encode(), payload) for name, payload in messages}
 
 
+@LONG
 def test_a_broker_that_restarts_sends_again_what_kafka_may_not_have(broker: Mosquitto, topic: Topic) -> None:
     drained(broker, topic)
     messages = numbered(0, 400)
@@ -230,6 +234,7 @@ def test_a_broker_that_restarts_sends_again_what_kafka_may_not_have(broker: Mosq
     assert drained(broker, topic)["received"] == 0
 
 
+@LONG
 def test_a_payload_too_large_for_the_topic_is_said_and_small_ones_beside_it_are_copied(
     broker: Mosquitto, brokers: str
 ) -> None:
@@ -251,7 +256,7 @@ def test_a_payload_too_large_for_the_topic_is_said_and_small_ones_beside_it_are_
     assert [value for _, value in records(topic)] == [*(payload for _, payload in messages), just]
 
 
-@pytest.mark.slow
+@LONG
 def test_a_topic_that_was_deleted_ends_the_bridge(broker: Mosquitto, topic: Topic) -> None:
     drained(broker, topic)
     with Process(broker, topic) as process:
@@ -268,6 +273,7 @@ def test_a_topic_that_was_deleted_ends_the_bridge(broker: Mosquitto, topic: Topi
     assert set(records(topic)) == {(name.encode(), payload) for name, payload in numbered(5, 10)}
 
 
+@LONG
 def test_what_cannot_be_is_said_in_one_line_with_its_exit_code(broker: Mosquitto, topic: Topic) -> None:
     nobody = {"QUOTALOOP_PATIENCE": "1s"}
     cases = [
@@ -284,6 +290,7 @@ def test_what_cannot_be_is_said_in_one_line_with_its_exit_code(broker: Mosquitto
         assert said in err
 
 
+@LONG
 def test_a_wrong_password_is_one_line_without_it(tmp_path: Path, topic: Topic) -> None:
     users = tmp_path / "users"
     users.touch(mode=0o600)

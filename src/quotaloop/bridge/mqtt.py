@@ -17,6 +17,7 @@ from quotaloop.bridge.outlet import Outlet
 from quotaloop.errors import ServiceUnreachable
 from quotaloop.faults import reached
 from quotaloop.raw.kafka.access import Access
+from quotaloop.raw.kafka.problems import NoAnswer
 
 _IDLE_S = 0.1  # the longest that a signal waits
 _REPORT_S = 0.01
@@ -42,9 +43,10 @@ class Counts:
 
 @dataclass(slots=True, eq=False)
 class _Held:
-    """A message that was received and not acknowledged."""
+    """What acknowledges a message that was received; without its payload, which may lie long behind another one."""
 
-    message: MQTTMessage
+    mid: int
+    qos: int
     is_done: bool = False
 
 
@@ -109,9 +111,14 @@ class Bridge:
         self._acknowledge(self._session)
         if self._outlet.failure is not None:
             raise Lost(f"left, since Kafka at {self._kafka.brokers} failed ({self._outlet.failure.str()})")
-        if self._outlet.is_away and not self._has_said_away:
-            self._say(f"Kafka at {self._kafka.brokers} does not answer: what comes waits with the broker")
+        if self._outlet.is_away:
+            self._say_away()
         self._has_said_away = self._outlet.is_away
+
+    def _say_away(self) -> None:
+        if not self._has_said_away:
+            self._say(f"Kafka at {self._kafka.brokers} does not answer: what comes waits with the broker")
+        self._has_said_away = True
 
     def _heard(self, message: MQTTMessage) -> None:
         if self.is_stopping:
@@ -124,12 +131,12 @@ class Bridge:
         if message.qos == 0 and len(self._held) >= self._mqtt.receive_maximum:  # nothing else holds these back
             self.counts.dropped += 1
             return
-        held = _Held(message)
+        held = _Held(message.mid, message.qos)
         self._held.append(held)
-        self._copy(held)
+        self._copy(message, held)
 
-    def _copy(self, held: _Held) -> None:
-        key, value = held.message.topic.encode(), bytes(held.message.payload)
+    def _copy(self, message: MQTTMessage, held: _Held) -> None:
+        key, value = message.topic.encode(), bytes(message.payload)
         if self._outlet.takes(key, value):
             self._outlet.put(key, value, partial(self._delivered, held))
             reached("bridge:produced")
@@ -137,7 +144,7 @@ class Bridge:
         self.counts.too_large += 1
         held.is_done = True
         self._say(
-            f"not copied: {len(value)} bytes from {held.message.topic} (sha256 {sha256(value).hexdigest()}), "
+            f"not copied: {len(value)} bytes from {message.topic} (sha256 {sha256(value).hexdigest()}), "
             f"topic {self._topic} has max.message.bytes {self._outlet.most_bytes}"
         )
 
@@ -149,9 +156,9 @@ class Bridge:
     def _acknowledge(self, session: Session) -> None:
         """In the order in which they came (MQTT 5.0, section 4.6): one that is not done holds back the rest."""
         while self._held and self._held[0].is_done:
-            message = self._held.popleft().message
-            if message.qos:
-                session.acknowledge(message)
+            held = self._held.popleft()
+            if held.qos:
+                session.acknowledge(held.mid, held.qos)
                 self.counts.acknowledged += 1
                 reached("bridge:acknowledged")
 
@@ -165,8 +172,8 @@ class Bridge:
             self._delay_s = _DELAYS_S[0]
         next_s = time.monotonic() + (self._delay_s if until == float("inf") else 0)
         while self._session is None and not is_told():
-            self._renew()
-            if len(self._outlet) == 0 and time.monotonic() >= next_s:
+            is_clear = self._outlet.failure is not None or len(self._outlet) == 0
+            if is_clear and time.monotonic() >= next_s:
                 self._try(until)
                 self._delay_s = min(2 * self._delay_s, _DELAYS_S[1])
                 next_s = min(time.monotonic() + self._delay_s, until)
@@ -175,6 +182,7 @@ class Bridge:
 
     def _try(self, until: float) -> None:
         try:
+            self._renew()
             self._open()
         except Lost as lost:
             self._close()
@@ -203,12 +211,19 @@ class Bridge:
             session.subscribe()
 
     def _renew(self) -> None:
-        """Another outlet for one that failed; raises what would meet the next one too."""
-        if self._outlet.failure is not None:
-            if lasting := self._outlet.lasting():
-                raise lasting
-            self._outlet.discard()
+        """Another outlet for one that failed; raises what would meet the next one too, and ``Lost`` to try it again."""
+        if self._outlet.failure is None:
+            return
+        if lasting := self._outlet.lasting():
+            raise lasting
+        self._outlet.discard()
+        try:
             self._outlet = self._outlet_of(self._kafka, self._topic)
+        except NoAnswer as error:
+            if self._opened == float("-inf"):
+                raise
+            self._say_away()
+            raise Lost(str(error)) from error
 
     def _close(self) -> None:
         if self._session is not None:

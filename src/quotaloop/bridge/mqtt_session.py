@@ -84,9 +84,9 @@ class Session:
         if code > 0:
             raise Lost(error_string(code))
 
-    def acknowledge(self, message: MQTTMessage) -> None:
-        """Say that the message need not be sent again."""
-        self._client.ack(message.mid, message.qos)
+    def acknowledge(self, mid: int, qos: int) -> None:
+        """Say that the message of this id need not be sent again."""
+        self._client.ack(mid, qos)
 
     def close(self, *, forget: bool = False) -> None:
         """Disconnect when all is written; the session stays with the broker unless it may ``forget`` it."""

@@ -76,7 +76,7 @@ def bridge_mqtt(
         session_s=_session_s(session),
         receive_maximum=receive_maximum,
         username=username,
-        password=_password(password_file),
+        password=_password(password_file, is_flag=_is_flag(context, "password_file")),
         ca=ca,
         cert=cert,
         key=key,
@@ -109,10 +109,18 @@ def _session_s(text: str) -> int:
     return seconds
 
 
-def _password(path: Path | None) -> str:
-    """From the environment, or of the file; never a flag, which other users of the machine could read."""
+def _is_flag(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _password(path: Path | None, *, is_flag: bool) -> str:
+    """Of the file of a flag, from the environment, or of the file that it names.
+
+    Never a flag itself, which other users of the machine could read.
+    """
     given = os.environ.get("QUOTALOOP_MQTT_PASSWORD", "")
-    if given or path is None:
+    if path is None or (given and not is_flag):
         return given
     try:
         return path.read_text(encoding="utf-8").strip()
