@@ -86,35 +86,26 @@ def connected(client: AbstractAsyncContextManager[Client]) -> Iterator[Asked]:
 
 
 @contextmanager
-def by_stdio(store: str, *words: str, mode: str = "auto", **environment: str) -> Iterator[Asked]:
+def by_stdio(store: str, *words: str, **environment: str) -> Iterator[Asked]:
     """A client of a process that it starts."""
     command = ["-m", "quotaloop", "--store", store, "mcp", *words]
-    with connected(
-        Client(StdioServerParameters(command=sys.executable, args=command, env=environment), mode=mode)
-    ) as it:
-        yield it
-
-
-@contextmanager
-def by_http(store: str, *words: str, **environment: str) -> Iterator[Asked]:
-    """A client of a server that listens on a free port."""
-    with http_server(store, *words, **environment) as url, connected(http_client(url)) as it:
+    with connected(Client(StdioServerParameters(command=sys.executable, args=command, env=environment))) as it:
         yield it
 
 
 @asynccontextmanager
-async def http_client(url: str, token: str = TOKEN) -> Any:
+async def http_client(url: str, token: str = TOKEN, mode: str = "auto") -> Any:
     """The client of a server over HTTP, with this token."""
     async with (
         httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=60) as http,
-        Client(streamable_http_client(url, http_client=http)) as client,
+        Client(streamable_http_client(url, http_client=http), mode=mode) as client,
     ):
         yield client
 
 
 @contextmanager
-def http_server(store: str, *words: str, **environment: str) -> Iterator[str]:
-    """The URL of a server of its own, which is ended afterwards."""
+def http_server(store: str, *words: str, code: int | None = None, **environment: str) -> Iterator[str]:
+    """The URL of a server of its own, which is ended by SIGTERM afterwards, with this code."""
     command = [sys.executable, "-m", "quotaloop", "--store", store, "mcp", "--http", "--port", "0", *words]
     surroundings = os.environ | {"QUOTALOOP_MCP_TOKEN": TOKEN} | environment
     with subprocess.Popen(command, env=surroundings, stderr=subprocess.PIPE, text=True) as server:
@@ -125,3 +116,4 @@ def http_server(store: str, *words: str, **environment: str) -> Iterator[str]:
         finally:
             server.terminate()
             server.communicate()
+    assert code in (None, server.returncode)

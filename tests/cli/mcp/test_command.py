@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import Call
 from tests.cli.mcp.conftest import url
-from tests.cli.mcp.served import by_stdio
+from tests.cli.mcp.served import connected, http_client
 from tests.cli.mcp.test_http import GREETING
 from tests.marts.handmade import Handmade
 
@@ -19,7 +19,12 @@ def test_nothing_but_the_protocol_is_on_standard_output(looked_at: Handmade) -> 
     calls = [
         GREETING,
         {"jsonrpc": "2.0", "method": "notifications/initialized"},
-        {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "usage", "arguments": {}}},
+        {
+            "jsonrpc": "2.0",
+            "id": 2,
+            "method": "tools/call",
+            "params": {"name": "sql", "arguments": {"query": "SELECT 1"}},
+        },
         {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "none", "arguments": {}}},
     ]
     command = [sys.executable, "-m", "quotaloop", "--json", "--store", url(looked_at), "mcp"]
@@ -36,8 +41,8 @@ def test_nothing_but_the_protocol_is_on_standard_output(looked_at: Handmade) -> 
     assert (rest, server.returncode) == ("", 0)
 
 
-def test_a_client_of_the_protocol_before_is_served(looked_at: Handmade) -> None:
-    with by_stdio(url(looked_at), mode="legacy") as asked:
+def test_a_client_of_the_protocol_before_is_served(place: str) -> None:
+    with connected(http_client(place, mode="legacy")) as asked:
         assert asked.client.protocol_version < "2026"
         assert asked.answer("usage", tenant="b")["rows"][0][:2] == ["b", 12]
         assert asked.resource("quotaloop://release/current")["number"] == 2

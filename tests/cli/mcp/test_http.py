@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -12,11 +11,10 @@ import pytest
 
 from quotaloop.cli.mcp.door import is_loopback
 from tests.cli.conftest import Call
-from tests.cli.mcp.conftest import url
+from tests.cli.mcp.conftest import ORIGIN, url
 from tests.cli.mcp.served import TOKEN, connected, http_client, http_server
 from tests.marts.handmade import Handmade
 
-ORIGIN = "https://desk.example"
 GREETING = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -25,13 +23,6 @@ GREETING = {
 }
 ACCEPT = {"Accept": "application/json, text/event-stream"}
 RIGHT = {"Authorization": f"Bearer {TOKEN}"}
-
-
-@pytest.fixture(scope="module")
-def place(looked_at: Handmade) -> Iterator[str]:
-    """The URL of a server that one foreign page, and one other name, are known to."""
-    with http_server(url(looked_at), "--allow-origin", ORIGIN, "--allow-host", "Quotas.example") as found:
-        yield found
 
 
 def greeted(place: str, headers: dict[str, str], method: str = "POST") -> httpx2.Response:
@@ -115,9 +106,9 @@ def test_the_official_client_is_refused_with_another_token(place: str) -> None:
     assert "401" in "".join(traceback.format_exception(refused.value))  # in a group of errors
 
 
-def test_the_token_may_be_in_a_file(looked_at: Handmade, tmp_path: Path) -> None:
+def test_the_token_may_be_in_a_file_and_sigterm_is_no_failure(looked_at: Handmade, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from-a-file-0123456789\n")
-    with http_server(url(looked_at), "--token-file", str(tmp_path / "token")) as found:
+    with http_server(url(looked_at), "--token-file", str(tmp_path / "token"), code=0) as found:
         assert greeted(found, RIGHT).status_code == 401  # the flag has precedence over the environment
         with connected(http_client(found, "from-a-file-0123456789")) as asked:
             assert asked.answer("usage", tenant="b")["release"] == 2

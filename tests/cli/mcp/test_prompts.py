@@ -10,8 +10,8 @@ from mcp.shared.exceptions import MCPError
 from tests.cli.mcp.served import Asked
 
 
-def test_prompts_are_listed_with_their_arguments(asked: Asked) -> None:
-    found = {item.name: item.arguments for item in asked.listed("prompts")}
+def test_prompts_are_listed_with_their_arguments(asked_by_both: Asked) -> None:
+    found = {item.name: item.arguments for item in asked_by_both.listed("prompts")}
     assert {name: [(item.name, item.required) for item in items] for name, items in found.items()} == {
         "weekly_usage_review": [("week", False)],
         "quota_increase_request": [("tenant", True), ("reason", False)],

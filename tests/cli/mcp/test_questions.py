@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 from mcp import Client
 
+from jobs.work import Work
+from quotaloop.cli.mcp.comparing import compare_releases
+from quotaloop.cli.mcp.desk import text_of
 from quotaloop.cli.mcp.server import made as server
 from quotaloop.settings import Settings
 from tests.cli.conftest import Call
@@ -24,8 +27,8 @@ def cells(document: dict[str, object], *names: str) -> list[tuple[object, ...]]:
     return [tuple(row[columns.index(name)] for name in names) for row in rows]
 
 
-def test_the_tools_only_look_and_say_what_they_answer(asked: Asked) -> None:
-    tools = {tool.name: tool for tool in asked.listed("tools")}
+def test_the_tools_only_look_and_say_what_they_answer(asked_by_both: Asked) -> None:
+    tools = {tool.name: tool for tool in asked_by_both.listed("tools")}
     assert list(tools) == TOOLS
     assert {(tool.annotations.read_only_hint, tool.annotations.destructive_hint) for tool in tools.values()} == {
         (True, False)
@@ -41,8 +44,8 @@ def test_the_tools_only_look_and_say_what_they_answer(asked: Asked) -> None:
     assert undescribed == []
 
 
-def test_usage_is_summed_by_tenant(asked: Asked) -> None:
-    found = asked.answer("usage")
+def test_usage_is_summed_by_tenant(asked_by_both: Asked) -> None:
+    found = asked_by_both.answer("usage")
     assert found["release"] == 2
     assert cells(found, "tenant", "requests", "ok", "denied", "total_tokens", "gpu_ms") == [
         ("a", 6, 5, 1, 49, 0.6),
@@ -141,6 +144,19 @@ def test_releases_differ_in_days_and_usage(asked: Asked) -> None:
     assert found["usage"] == [
         {"tenant": "b", "requests_first": 5, "requests_second": 12, "tokens_first": 50, "tokens_second": 120}
     ]
+
+
+def test_tenants_beyond_the_cap_are_left_out_and_said_to_be(
+    looked_at: Handmade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = {f"{number:04d}": (1, 1) for number in range(1001)}
+    sides = iter([{}, many, {}, dict(list(many.items())[1:])])
+    monkeypatch.setitem(compare_releases.__globals__, "_totals", lambda *_: next(sides))
+    for truncated in (True, False):
+        found = compare_releases(Work(Settings(store=looked_at.store.url)), 1, 2)
+        assert len(found.document["usage"]) == 1000
+        assert found.document["truncated"] is truncated
+        assert ("there are more tables or tenants than these 1000" in text_of(found.shown)) is truncated
 
 
 def test_a_release_does_not_differ_from_itself(asked: Asked) -> None:

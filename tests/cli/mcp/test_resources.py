@@ -18,17 +18,17 @@ from tests.cli.mcp.stores import stored
 from tests.marts.handmade import Handmade
 
 
-def test_resources_are_listed(asked: Asked) -> None:
-    assert [str(item.uri) for item in asked.listed("resources")] == [
+def test_resources_are_listed(asked_by_both: Asked) -> None:
+    assert [str(item.uri) for item in asked_by_both.listed("resources")] == [
         "quotaloop://release/current",
         "quotaloop://tables",
         "quotaloop://policy/current",
     ]
-    assert [item.uri_template for item in asked.listed("resource_templates")] == ["quotaloop://tables/{name}"]
+    assert [item.uri_template for item in asked_by_both.listed("resource_templates")] == ["quotaloop://tables/{name}"]
 
 
-def test_the_current_release_tells_its_checks_and_hours(asked: Asked, call: Call) -> None:
-    found = asked.resource("quotaloop://release/current")
+def test_the_current_release_tells_its_checks_and_hours(asked_by_both: Asked, call: Call) -> None:
+    found = asked_by_both.resource("quotaloop://release/current")
     shown = call("release", "show", "--json").json
     for name in ("number", "parent", "checks", "raw", "code", "waivers"):
         assert found[name] == shown[name]

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.work import Work
-from quotaloop.cli.mcp.selecting import select
+from quotaloop.cli.mcp.children import Children, Statement
 from quotaloop.errors import InputUnreadable, UsageError
 from quotaloop.settings import Settings
 from tests.cli.conftest import Call
@@ -18,10 +17,10 @@ from tests.marts.handmade import Handmade
 ENDLESS = "SELECT count(*) FROM range(100000000) a, range(100000) b WHERE a.range % 7 = b.range % 3"
 
 
-def test_sql_answers_as_the_command_line_does(asked: Asked, call: Call) -> None:
+def test_sql_answers_as_the_command_line_does(asked_by_both: Asked, call: Call) -> None:
     statement = """SELECT hour, tenant, requests, gpu_ms, NULL AS nil, 'é;' AS a, 2 AS a
         FROM usage_hourly ORDER BY ALL; -- all of it;"""
-    found = asked.tool("sql", query=statement)
+    found = asked_by_both.tool("sql", query=statement)
     document = call("sql", statement, "--json").json
     assert found.structured_content == {"release": 2, "truncated": False, **document}
     assert document["rows"][0] == ["2026-03-02T00:00:00Z", "a", 1, 0.2, None, "é;", 2]
@@ -108,18 +107,18 @@ def test_a_query_that_runs_too_long_is_stopped(asked: Asked) -> None:
     assert "stopped after 0.1 s" in asked.error("sql", query=recursive, timeout_s=0.1)
 
 
-def test_others_are_answered_while_a_query_runs(asked: Asked) -> None:
-    running = asked.begun("sql", query=ENDLESS, timeout_s=3)
-    assert len(asked.listed("tools")) == 6
+def test_others_are_answered_while_a_query_runs(asked_by_both: Asked) -> None:
+    running = asked_by_both.begun("sql", query=ENDLESS, timeout_s=1)
+    assert len(asked_by_both.listed("tools")) == 6
     assert not running.done()
     assert running.result().is_error
 
 
 def test_a_query_that_takes_too_much_memory_is_stopped(looked_at: Handmade) -> None:
-    work = Work(Settings(store=looked_at.store.url, task_memory="32MB"))
+    settings = Settings(store=looked_at.store.url, task_memory="32MB")
     hungry = "SELECT count(*) FROM (SELECT r, count(*) FROM range(1000000000) t(r) GROUP BY r)"
     with pytest.raises(UsageError, match=r"^sql: stopped, it needs more than 32MB of memory$"):
-        select(work, hungry, max_rows=1, timeout_s=30)
+        Statement(Children(), settings, hungry, 1, 30).answer()
 
 
 def test_values_too_large_to_be_sent_are_measured_before_they_are_fetched(asked: Asked) -> None:
@@ -135,4 +134,4 @@ def test_a_damaged_file_is_said_to_be(tmp_path: Path) -> None:
     made.store.delete(entry.path)
     made.store.write_if_absent(entry.path, bytes(255 - byte for byte in data))
     with pytest.raises(InputUnreadable, match="is not the file that was published"):
-        select(Work(Settings(store=made.store.url)), "FROM usage_hourly", max_rows=1, timeout_s=5)
+        Statement(Children(), Settings(store=made.store.url), "FROM usage_hourly", 1, 5).answer()

@@ -26,6 +26,7 @@ def compare_releases(work: Work, first: int, second: int) -> Answer:
     """What differs; what is the same is left out.
 
     Of published files by date and table, of checks, of raw spans, and of each tenant's requests and tokens.
+    ``truncated`` where there are more than 1,000 tables or tenants.
     ``usage`` is null, and ``unread`` says why, where a release's files are gone, as those of an old one may be.
     Raises ``UsageError`` where there is no such release.
     """
@@ -42,7 +43,8 @@ def compare_releases(work: Work, first: int, second: int) -> Answer:
         "unread": None,
     }
     try:
-        document["usage"] = _usage(_totals(work, one), _totals(work, other))
+        usage = _usage(_totals(work, one), _totals(work, other))
+        document |= {"usage": usage[:MOST_ROWS], "truncated": document["truncated"] or len(usage) > MOST_ROWS}
     except InputUnreadable as error:
         document["unread"] = line(str(error))
     return Answer(document, _text(document))
@@ -136,5 +138,5 @@ def _text(document: Row) -> Group:
         else:
             parts.append(plain(f"{name}: {'the same' if rows is not None else document['unread']}"))
     if document["truncated"]:
-        parts.append(plain(f"there are more tables than these {MOST_ROWS}"))
+        parts.append(plain(f"there are more tables or tenants than these {MOST_ROWS}"))
     return Group(*parts)

@@ -9,7 +9,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio.to_thread
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, get_cancelled_exc_class
 from mcp.server.mcpserver.exceptions import ResourceError, ToolError
 from mcp.types import CallToolResult, TextContent
 from rich.console import Console
@@ -45,10 +45,13 @@ class Desk:
     settings: Settings
     _places: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_AT_ONCE))
 
-    async def tool(self, call: Callable[[Work], Answer]) -> CallToolResult:
-        """What a tool answers; raises ``ToolError`` with the one line of an error of ours."""
+    async def tool(self, call: Callable[[Work], Answer], *, stop: Callable[[], None] | None = None) -> CallToolResult:
+        """What a tool answers; raises ``ToolError`` with the one line of an error of ours.
+
+        Where the client does not wait any more, ``stop`` ends the call; without one it goes on to its end.
+        """
         try:
-            return await self._called(lambda work: _result(call(work)))
+            return await self._called(lambda work: _result(call(work)), stop)
         except QuotaloopError as error:
             raise ToolError(line(str(error))) from error
 
@@ -59,8 +62,15 @@ class Desk:
         except QuotaloopError as error:
             raise ResourceError(line(str(error))) from error
 
-    async def _called(self, call: Callable[[Work], Made]) -> Made:
-        return await anyio.to_thread.run_sync(lambda: call(self._work()), limiter=self._places)
+    async def _called(self, call: Callable[[Work], Made], stop: Callable[[], None] | None = None) -> Made:
+        try:
+            return await anyio.to_thread.run_sync(
+                lambda: call(self._work()), limiter=self._places, abandon_on_cancel=stop is not None
+            )
+        except get_cancelled_exc_class():
+            if stop is not None:
+                stop()
+            raise
 
     def _work(self) -> Work:
         from jobs.work import Work

@@ -55,7 +55,10 @@ class Trial(TypedDict):
 
 
 class Comparison(TypedDict):
-    """What differs between two releases; what is the same is left out."""
+    """What differs between two releases; what is the same is left out.
+
+    ``truncated`` where more tables or tenants differ than are told.
+    """
 
     first: int
     second: int

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from quotaloop.errors import UsageError
 TOKEN = "QUOTALOOP_MCP_TOKEN"
 PATH = "/mcp"
 _SHORTEST = 16  # characters of a token
+_GRACE_S = 5  # for answers that are under way when it is told to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +41,14 @@ def serve(server: MCPServer[Any], place: Place, token: str) -> None:
     """Serve until it is told to end; where it listens is said on standard error."""
     if not is_loopback(place.host):
         _say(f"warning: {place.host} is reached from other machines, and nothing here encrypts: put TLS before it")
-    with listening(place) as listener:
+    with _ended_by_sigterm(), listening(place) as listener:
         port = listener.getsockname()[1]
         host = f"[{place.host}]" if ":" in place.host else place.host
         _say(f"listening on http://{host}:{port}{PATH}")
         application = app(server, place, token)
+        quiet: dict[str, Any] = {"log_level": "warning", "access_log": False, "server_header": False}
         config = uvicorn.Config(
-            application, log_level="warning", access_log=False, ws="none", proxy_headers=False, server_header=False
+            application, ws="none", proxy_headers=False, timeout_graceful_shutdown=_GRACE_S, **quiet
         )
         uvicorn.Server(config).run(sockets=[listener])
 
@@ -82,6 +87,26 @@ def token_of(file: Path | None) -> str:
     if len(found) < _SHORTEST or not found.isascii() or not found.isprintable() or " " in found:
         raise UsageError(f"the token is too weak: {_SHORTEST} characters or more of ASCII, without spaces")
     return found
+
+
+class _Told(BaseException):
+    """SIGTERM came."""
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """To be told to end is no failure: uvicorn, which raises the signal again when it has ended, would be killed."""
+
+    def told(*_: object) -> None:
+        raise _Told
+
+    before = signal.signal(signal.SIGTERM, told)
+    try:
+        yield
+    except _Told:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _say(text: str) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 from rich.console import Group
 
-from quotaloop.cli.mcp import comparing, documents, selecting
+from quotaloop.cli.mcp import comparing, documents
 from quotaloop.cli.mcp import latency as speed
 from quotaloop.cli.mcp import usage as used
+from quotaloop.cli.mcp.children import Children, Statement
 from quotaloop.cli.mcp.desk import Answer, Desk
 from quotaloop.terminal import quotas as shown
+from quotaloop.terminal.output import grid
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,6 +34,7 @@ class Questions:
     """The tools that every server has."""
 
     desk: Desk
+    _children: Children = field(default_factory=Children)
 
     async def usage(
         self,
@@ -100,7 +103,13 @@ class Questions:
         `quotaloop://tables` lists the tables. There are also `events`, `quota_decisions` and
         `rate_limit_against_policy`; `DESCRIBE events` gives columns. Times are UTC.
         """
-        return await self.desk.tool(lambda work: selecting.select(work, query, max_rows=max_rows, timeout_s=timeout_s))
+        asked = Statement(self._children, self.desk.settings, query, max_rows, timeout_s)
+        return await self.desk.tool(lambda _: _selected(asked), stop=asked.stop)
+
+
+def _selected(asked: Statement) -> Answer:
+    document = asked.answer()
+    return Answer(document, grid(document))
 
 
 def _why(work: Work, tenant: str) -> Answer:
