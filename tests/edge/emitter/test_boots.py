@@ -5,9 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from quotaloop.edge.emitter.emitter import Emitter
+from quotaloop.edge.emitter.folder import FolderOutlet
 from quotaloop.edge.emitter.lane import Lane
 from tests.edge.emitter.lines import before, event, landed, missing, stamps, wait_until
 from tests.edge.emitter.outboxes import Away, Make
@@ -133,3 +136,64 @@ def test_counters_of_boots_before_go_once_the_newest_is_acknowledged(
         gateway.close()
     counters = [path.stem for path in (tmp_path / "spool" / "lane-0").glob("*.seq")]
     assert counters == [landed(outbox)[2].boot]
+
+
+def killed(folder: Path, events: int, **options: Any) -> None:
+    """A process that writes so many events and is killed before any has left."""
+    child = os.fork()
+    if child == 0:
+        gateway = Emitter(
+            folder / "spool", host="gw-1", outlet=FolderOutlet(folder / "outbox"), segment_ms=60_000, **options
+        )
+        for number in range(events):
+            gateway.write(event(number))
+        os._exit(9)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+def test_boots_that_dropped_all_hide_no_tail_of_the_one_before_and_what_they_dropped_is_missing(
+    emitter: Make, tmp_path: Path, outbox: Path
+) -> None:
+    killed(tmp_path, 3)
+    (segment,) = (tmp_path / "spool" / "lane-0").glob("*.jsonl")
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(lines[0])  # a disk has lost two of three
+    killed(tmp_path, 500, max_bytes=10)
+    killed(tmp_path, 20, max_bytes=10)
+    killed(tmp_path, 0)
+    gateway = emitter()
+    gateway.write(event())
+    gateway.close()
+    one, last = landed(outbox)
+    assert before(last) == (one.boot, 3)
+    assert last.seq == 521
+    assert missing([one, last]) == {one.boot: [2, 3], last.boot: list(range(1, 521))}
+    after = emitter()
+    after.write(event())
+    after.close()
+    assert [(one.seq, before(one)) for one in landed(outbox)[2:]] == [(1, (last.boot, 521))]
+
+
+def test_a_boot_without_a_boot_before_shows_what_others_dropped(emitter: Make, tmp_path: Path, outbox: Path) -> None:
+    killed(tmp_path, 4, max_bytes=10)
+    emitter().close()
+    assert len(list((tmp_path / "spool" / "lane-0").glob("*.seq"))) == 1
+    gateway = emitter()
+    gateway.write(event())
+    gateway.close()
+    (one,) = landed(outbox)
+    assert (one.seq, before(one)) == (5, (None, None))
+
+
+def test_a_boot_that_was_killed_before_its_counter_told_of_its_line_is_named_by_the_line(
+    emitter: Make, tmp_path: Path, outbox: Path
+) -> None:
+    killed(tmp_path, 1)
+    (counter,) = (tmp_path / "spool" / "lane-0").glob("*.seq")
+    assert counter.read_bytes() == (1).to_bytes(8, "little")
+    counter.write_bytes((-1).to_bytes(8, "little", signed=True))
+    gateway = emitter()
+    gateway.write(event())
+    gateway.close()
+    one, two = landed(outbox)
+    assert (two.seq, before(two)) == (1, (one.boot, 1))

@@ -111,3 +111,27 @@ def test_brokers_that_are_away_are_said(
     wait_until(lambda: "events for topic events wait in the spool: " in caplog.text)
     gateway.close(0.1)
     assert len([record for record in caplog.records if record.name == "here"]) == 1
+
+
+def test_a_chunk_without_a_line_end_goes_as_one_line_and_stops_nothing_behind_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quotaloop.edge.emitter.journey._WARNINGS", ThrottledWarnings("here"))
+    path, producer = tmp_path / "segment", Recorder(room=9)
+    path.write_bytes(b"{}\n" + bytes(262_144) + b'\n{"tenant":"acme"}\n')
+    journey = Journey(Segment(path, "gw-1", "boot", size=path.stat().st_size, is_closed=True), "events")
+    assert journey.hand_over(producer)
+    assert [value for _, _, value in producer.taken] == [b"{}", bytes(262_144), b"", b'{"tenant":"acme"}']
+    for report in producer.reports:
+        report(None, None)
+    assert journey.is_over
+    assert "segment: 262,144 bytes without a line end are sent as one line" in caplog.text
+
+
+def test_a_segment_that_stayed_empty_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outlet = KafkaOutlet(NOWHERE, "events")
+    monkeypatch.setattr(outlet, "_new", lambda: Recorder(room=0))
+    one, two = (Segment(tmp_path / name, "gw-1", "boot") for name in ("one", "two"))
+    assert not outlet.send([one])
+    assert not outlet.send([two])
+    assert list(outlet._journeys) == [two]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from quotaloop.edge.emitter.segment import Segment, mend
 from tests.edge.emitter.lines import before, event, landed, missing, sized, stamps
 from tests.edge.emitter.outboxes import Away, Make
 
@@ -146,3 +147,25 @@ def test_a_counter_that_the_disk_has_lost_is_made_up_for_by_what_its_lines_show(
     second.close()
     events = landed(outbox)
     assert before(events[4]) == (events[0].boot, 4)
+
+
+def test_a_long_tail_of_nuls_that_a_power_cut_left_is_cut_off_and_the_lines_before_it_leave(
+    emitter: Make, tmp_path: Path, outbox: Path
+) -> None:
+    first = emitter(outlet=Away(outbox))
+    first.write(event(1))
+    first.write(event(2))
+    first.close(0.1)
+    (segment,) = (tmp_path / "spool" / "lane-0").glob("*.jsonl")
+    segment.write_bytes(segment.read_bytes() + bytes(200_000))
+    emitter().close()
+    assert [one.event_id for one in landed(outbox)] == ["e-1", "e-2"]
+    assert all(file.read_bytes().endswith(b"}\n") for file in outbox.iterdir())
+
+
+def test_a_segment_of_nuls_alone_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "segment"
+    path.write_bytes(bytes(200_000))
+    segment = Segment(path, "gw-1", "boot", size=200_000)
+    assert mend(segment) == 200_000
+    assert (segment.size, path.stat().st_size) == (0, 0)

@@ -20,6 +20,7 @@ from quotaloop.errors import UsageError
 from quotaloop.events.fields import ID_FORM
 
 _STAMP = frozenset({"host", "boot", "seq", "prev_boot", "prev_seq"})
+_AGAIN_S = 2.0  # between two tries to open the spool
 _MANY = 3  # segments that wait: one is open, one is being sent
 
 
@@ -63,6 +64,7 @@ class Emitter:
         self.counts = Counts()
         self._lock = threading.Lock()
         self._is_closed = False
+        self._begin_at_s, self._problem, self._unnumbered = 0.0, "", 0
         self._life: Life | None = None
         self._begin()
         _EMITTERS.add(self)
@@ -71,11 +73,11 @@ class Emitter:
         """Put an event into the spool with the next number; stamps that it has already are replaced."""
         body = _body(event)
         with self._lock:
-            try:
-                life = self._life or self._begin()
-            except OSError as error:
-                self._drop(f"the spool cannot be opened: {error}")
+            life = self._life or self._begun_again()
+            if life is None:
                 return
+            if life.sender.is_down:
+                self._start(life)
             if problem := life.write(body):
                 self._drop(problem)
                 return
@@ -101,6 +103,8 @@ class Emitter:
             life = self._life
             if life is None:
                 return True
+            if life.sender.is_down:
+                self._start(life)
             life.spool.close_open()
             segments = list(life.spool.segments)
         return life.sender.wait_until_left(segments, timeout_s)
@@ -119,10 +123,30 @@ class Emitter:
 
     def _begin(self) -> Life:
         """Also in a child of a fork, and after ``close``: what is written then is sent by the next process."""
-        self._life = life = Life(self._folder, self._host, self._outlet, self._bounds, self._lock, self._acknowledge)
+        life = Life(self._folder, self._host, self._outlet, self._bounds, self._lock, self._acknowledge)
+        self._start(life)
+        self._life = life
+        return life
+
+    def _begun_again(self) -> Life | None:
+        """Where the spool cannot be opened, the event is dropped, and the next try is a while later."""
+        now_s = time.monotonic()
+        if now_s >= self._begin_at_s:
+            try:
+                life = self._begin()
+            except OSError as error:
+                self._begin_at_s, self._problem = now_s + _AGAIN_S, f"the spool cannot be opened: {error}"
+            else:
+                life.skip(self._unnumbered)
+                self._unnumbered = 0
+                return life
+        self._unnumbered += 1
+        self._drop(self._problem)
+        return None
+
+    def _start(self, life: Life) -> None:
         if not self._is_closed:
             life.sender.start()
-        return life
 
     def _acknowledge(self, lines: int) -> None:
         self.counts.acknowledged += lines
@@ -134,6 +158,7 @@ class Emitter:
     def _forked(self) -> None:
         """This is a child: what the parent has stays the parent's."""
         self._lock, self.counts = threading.Lock(), Counts()
+        self._begin_at_s, self._unnumbered = 0.0, 0
         life, self._life = self._life, None
         self._outlet.forked()
         if life is not None:

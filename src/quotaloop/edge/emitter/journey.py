@@ -8,8 +8,10 @@ import msgspec
 from confluent_kafka import KafkaError, Producer
 
 from quotaloop.edge.emitter.segment import Segment
+from quotaloop.edge.emitter.throttled_warnings import ThrottledWarnings
 
 _CHUNK = 256 * 1024
+_WARNINGS = ThrottledWarnings(__name__)
 
 
 class _Owned(msgspec.Struct):
@@ -43,7 +45,7 @@ class Journey:
         while chunk := self._next_lines():
             for line in chunk.splitlines(keepends=True):
                 try:
-                    producer.produce(self._topic, line[:-1], _key(line), on_delivery=self._heard)
+                    producer.produce(self._topic, line.removesuffix(b"\n"), _key(line), on_delivery=self._heard)
                 except BufferError:
                     return False
                 self._read += len(line)
@@ -52,14 +54,19 @@ class Journey:
         return True
 
     def _next_lines(self) -> bytes:
-        """Whole lines from where it is; a line is never longer than a chunk."""
+        """Whole lines from where it is; a chunk without a line end, which nobody writes, goes as one line."""
         wanted = min(_CHUNK, self.segment.size - self._read)
         if wanted <= 0:
             return b""
         with open(self.segment.path, "rb") as file:
             file.seek(self._read)
             chunk = file.read(wanted)
-        return chunk[: chunk.rfind(b"\n") + 1]
+        if lines := chunk[: chunk.rfind(b"\n") + 1]:
+            return lines
+        if len(chunk) < wanted:
+            return b""
+        _WARNINGS.say(f"{self.segment.path.name}: {wanted:,} bytes without a line end are sent as one line")
+        return chunk
 
     def _heard(self, error: KafkaError | None, _: Any) -> None:
         if error is not None:

@@ -75,6 +75,8 @@ class KafkaOutlet:
         self._producer, self._journeys, self._fatal = None, {}, ""
 
     def _hand_over(self, producer: Producer, segments: Sequence[Segment]) -> bool:
+        waiting = set(segments)  # one that stayed empty is gone without a word
+        self._journeys = {segment: journey for segment, journey in self._journeys.items() if segment in waiting}
         for segment in segments:
             journey = self._journeys.get(segment)
             if journey is None:

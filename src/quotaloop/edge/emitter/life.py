@@ -47,7 +47,15 @@ class Life:
         line = b"%b%b%d%b" % (body[:-1], self._start, seq, self._end)
         if len(line) > MAX_BYTES + 1:
             return f"event {seq} is larger than {MAX_BYTES:,} bytes"
-        return self.spool.append(seq, line)
+        problem = self.spool.append(seq, line)
+        if problem is None and not self._boot.has_lines:
+            self._boot.keep_line()
+        return problem
+
+    def skip(self, count: int) -> None:
+        """Let events that were dropped before there was a spool show as missing."""
+        if count:
+            self._boot.skip(count)
 
     def close(self, timeout_s: float) -> None:
         """End the thread, and leave the lane to others; the spool is closed already."""

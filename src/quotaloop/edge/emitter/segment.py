@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -53,15 +54,25 @@ def found_segments(folder: Path, host: str) -> list[Segment]:
 def mend(segment: Segment) -> int:
     """Cut off a last line without its end, which its writer was killed in; the bytes that were."""
     with open(segment.path, "r+b") as file:
-        start = max(0, segment.size - _LINE_BYTES)
-        file.seek(start)
-        whole = start + file.read().rfind(b"\n") + 1
+        whole = _end_of_lines(file, segment.size)
         torn = segment.size - whole
         if torn:
             file.truncate(whole)
             os.fsync(file.fileno())
     segment.size = whole
     return torn
+
+
+def _end_of_lines(file: BinaryIO, end: int) -> int:
+    """Where the last whole line ends, however much follows it: a power cut may leave a long tail of NULs."""
+    while end:
+        start = max(0, end - _LINE_BYTES)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
 
 
 def last_seq(segment: Segment) -> int:

@@ -16,12 +16,15 @@ from quotaloop.edge.emitter.throttled_warnings import ThrottledWarnings
 from quotaloop.errors import QuotaloopError
 
 _PAUSE_S = 0.005  # between two turns: what is written meanwhile goes in one
+_AGAIN_S = 2.0  # between two tries to start the thread
 _SETBACK_S = (0.1, 10.0)  # first and longest wait after an outlet failed
 _LOG = logging.getLogger(__name__)
 
 
 class Sender:
     """Runs from ``start`` to ``stop``; ``is_idle`` says that it wants to be woken by what is written.
+
+    ``is_down`` says that it is to be started (again): it was not yet, could not be, or came to a sudden end.
 
     Lanes that nobody holds any more are looked for every ``adopt_s``, the first time after as long: processes that are
     started together find their own lanes first. ``left`` is called after each turn with what of the spool has left.
@@ -30,7 +33,7 @@ class Sender:
     def __init__(
         self, spool: Spool, outlet: Outlet, lanes: Path, bounds: Bounds, left: Callable[[list[Segment]], None]
     ) -> None:
-        self.is_idle = False
+        self.is_idle, self.is_down = False, True
         self._spool, self._outlet, self._lanes, self._left = spool, outlet, lanes, left
         self._adopt_s, self._adopt_at_s = bounds.adopt_s, time.monotonic() + bounds.adopt_s
         self._adopted: list[tuple[Lane, list[Segment]]] = []
@@ -38,12 +41,24 @@ class Sender:
         self._woken, self._hurried, self._stopping = threading.Event(), threading.Event(), threading.Event()
         self._progress = threading.Condition()
         self._warnings = ThrottledWarnings(__name__)
-        self._thread = threading.Thread(target=self._run, name="quotaloop-emitter", daemon=True)
+        self._thread: threading.Thread | None = None
+        self._start_at_s = 0.0
         spool.turned = self.wake
 
     def start(self) -> None:
-        """Begin with what lies there."""
-        self._thread.start()
+        """Begin with what lies there; where no thread can be started, that is said, and tried after a while."""
+        now_s = time.monotonic()
+        if now_s < self._start_at_s:
+            return
+        self._start_at_s, self.is_down = now_s + _AGAIN_S, False
+        thread = threading.Thread(target=self._run, name="quotaloop-emitter", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self.is_down = True
+            self._warnings.say(f"events stay in the spool: {error}")
+        else:
+            self._thread = thread
 
     def wake(self) -> None:
         """There is something to do."""
@@ -62,8 +77,9 @@ class Sender:
         self._stopping.set()
         self._hurried.set()
         self.wake()
-        if self._thread.ident is not None:  # it was started
-            self._thread.join(timeout_s)
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def abandon(self) -> None:
@@ -72,20 +88,23 @@ class Sender:
             lane.abandon()
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._woken.clear()
-            self.is_idle = True  # from here on: what is written while this turn looks around asks for another
-            wait_s = self._turn()
-            self._woken.wait(wait_s)
-            self._stopping.wait(_PAUSE_S)
+        try:
+            while not self._stopping.is_set():
+                self._woken.clear()
+                self.is_idle = True  # from here on: what is written while this turn looks around asks for another
+                wait_s = self._turn()
+                self._woken.wait(wait_s)
+                self._stopping.wait(_PAUSE_S)
+        finally:
+            self.is_down = True
         self._outlet.close()
         for lane, _ in self._adopted:
             lane.close()
 
     def _turn(self) -> float:
         """Seconds until the next, unless somebody wakes it before."""
-        due_s = self._spool.close_old()
         try:
+            due_s = self._spool.close_old()
             self._adopt()
             if self._sends():
                 return 0.0

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quotaloop.edge.emitter.segment import Segment, new_segment
+from quotaloop.edge.emitter.throttled_warnings import ThrottledWarnings
+
+_WARNINGS = ThrottledWarnings(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Spool:
         if self._open is None:
             return
         segment, self._open = self._open, None
-        os.close(self._handle)
+        self._close_handle()
         if segment.lines:
             segment.is_closed = True
         else:
@@ -95,7 +98,14 @@ class Spool:
     def abandon(self) -> None:
         """Leave the open segment to the process that this one is a child of."""
         if self._open is not None:
+            self._close_handle()
+
+    def _close_handle(self) -> None:
+        """A handle is closed also where closing it fails, and what was written before is all that there is."""
+        try:
             os.close(self._handle)
+        except OSError as error:
+            _WARNINGS.say(f"a segment was closed, and lines of it may not be on disk: {error.strerror or error}")
 
     def _new(self, seq: int) -> Segment:
         segment = new_segment(self._folder, self.host, self._boot, seq)
