@@ -60,7 +60,7 @@ async def _serve(kind: str, folder: Path) -> None:
     app = {"metered": Metered, "bare": _Bare}[kind](build(parts), edge)
     listener = bound("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    async with http1(app, listener):
+    async with http1(app, listener, settings.slow_s):
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)

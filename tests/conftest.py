@@ -21,6 +21,8 @@ _RUNNING = os.environ.get("QUOTALOOP_TEST_CLUSTER")  # the --dir of a cluster th
 
 os.environ["TZ"] = "UTC"
 time.tzset()
+# Once gRPC has run in this process, its handlers of forks end children of PySpark before they are Java.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 # Plans of a few rows: compiling them costs more than running them.
 _QUICK = {

@@ -10,6 +10,7 @@ from typing import Any
 from examples.gateway.keys import Keys
 from examples.gateway.models import classifier, generator
 from examples.gateway.models.tokens import count
+from examples.gateway.schemas import whole
 from examples.gateway.settings import Settings
 from quotaloop.edge import Arrival, Edge, Estimate, Route, Version, Versions
 from quotaloop.edge.edge import Emits
@@ -100,10 +101,13 @@ def estimate(arrival: Arrival) -> Estimate:
 
 
 def estimated(contents: list[str], max_tokens: int, model: str) -> Estimate:
-    """What an answer of at most ``max_tokens`` to these messages may cost; a model that there is not costs nothing."""
+    """What an answer of at most ``max_tokens`` to these messages may cost; a model that there is not costs nothing.
+
+    It is asked before any limit, in the event loop: a prompt that is too long, and will be 422, is not counted on.
+    """
     if model != generator.ID:
         return Estimate()
-    tokens = sum(map(count, contents)) + min(max(max_tokens, 0), _MOST_TOKENS)
+    tokens = count(contents, generator.MOST_PROMPT + 1) + min(max(max_tokens, 0), _MOST_TOKENS)
     return Estimate(tokens, tokens * _US_A_TOKEN, model)
 
 
@@ -113,7 +117,7 @@ def _of_document(document: Any) -> Estimate:
         return Estimate()
     messages = [message for message in document["messages"] if isinstance(message, dict)]
     contents = [message["content"] for message in messages if isinstance(message.get("content"), str)]
-    most, model = document.get("max_tokens", 64), document.get("model", generator.ID)
+    most, model = whole(document.get("max_tokens", 64)), document.get("model", generator.ID)
     return estimated(contents, most if type(most) is int else 64, model if isinstance(model, str) else "")
 
 

@@ -12,11 +12,14 @@ from typing import Any
 import hypercorn.asyncio
 import uvicorn
 
+from examples.gateway.slow_clients import given_up
 from examples.gateway.talk import MOST_BYTES
 from quotaloop.edge.asgi import Application, Message, Receive, Scope, Send
 
+_LOG = logging.getLogger("gateway")
 _CUT_S = 1  # for what has not ended when a server is told to
 _IDLE_S = 30
+_PING_S = 20.0  # as uvicorn's
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -36,10 +39,10 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def http1(app: Application, listener: socket.socket) -> AsyncIterator[None]:
+async def http1(app: Application, listener: socket.socket, slow_s: float) -> AsyncIterator[None]:
     """uvicorn, as long as the block lasts; signals are not its business."""
     config = uvicorn.Config(
-        app,
+        given_up(app, slow_s),
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -61,24 +64,28 @@ async def http1(app: Application, listener: socket.socket) -> AsyncIterator[None
 
 
 @asynccontextmanager
-async def http2(app: Application, listener: socket.socket) -> AsyncIterator[None]:
+async def http2(app: Application, listener: socket.socket, slow_s: float) -> AsyncIterator[None]:
     """hypercorn, as long as the block lasts: HTTP/2 with prior knowledge, and HTTP/1.1."""
     config = hypercorn.Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.graceful_timeout = _CUT_S
     config.keep_alive_timeout = _IDLE_S
+    config.websocket_ping_interval = _PING_S
     config.websocket_max_message_size = MOST_BYTES
     config.include_server_header = False
     config.errorlog = logging.getLogger("gateway.http2")
     config.loglevel = "WARNING"
     stop = asyncio.Event()
-    served: Any = _without_lifespan(app)
+    served: Any = _without_lifespan(given_up(app, slow_s))
     serving = asyncio.create_task(hypercorn.asyncio.serve(served, config, shutdown_trigger=stop.wait, mode="asgi"))
     try:
         yield
     finally:
         stop.set()
-        await serving
+        try:
+            await serving
+        except* Exception as errors:  # connections whose client does not let them end; all answers have been cut
+            _LOG.warning("HTTP/2 did not end cleanly: %s", errors.exceptions[0])
 
 
 class _Uvicorn(uvicorn.Server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 
 from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
@@ -17,6 +18,8 @@ from quotaloop.edge import Session
 CHANNEL = "conversation"
 _LOG = logging.getLogger("gateway")
 _MOST = 64  # connections at the same time
+_MOST_OF_TENANT = 16
+_WAITING = 64  # messages that came in and are not read yet
 _OPEN_S = 30.0  # from the answer to an open channel
 _BUFFERED = 65_536  # bytes that are on their way before senders wait
 _NO_SDP = (ValueError, AssertionError, IndexError, KeyError, AttributeError, TypeError, ConnectionError)
@@ -31,14 +34,15 @@ class ChannelPeer:
         self._received: asyncio.Queue[str | bytes | None] = asyncio.Queue()
         self._has_room = asyncio.Event()
         channel.bufferedAmountLowThreshold = _BUFFERED // 2
-        channel.on("message", self._received.put_nowait)
+        self._is_flooded = False
+        channel.on("message", self._came)
         channel.on("bufferedamountlow", self._has_room.set)
         channel.on("close", self.left)
 
     async def receive(self) -> str | bytes:
         """The next message."""
         if (message := await self._received.get()) is None:
-            raise Ended(None)
+            raise Ended(1008, f"more than {_WAITING} messages came at once") if self._is_flooded else Ended(None)
         self._session.received(len(message.encode()) if isinstance(message, str) else len(message))
         return message
 
@@ -52,6 +56,15 @@ class ChannelPeer:
         self._channel.send(text)
         self._session.sent(len(text.encode()))
 
+    def _came(self, message: str | bytes) -> None:
+        if self._is_flooded:
+            return
+        if self._received.qsize() >= _WAITING:  # a data channel cannot be told to wait
+            self._is_flooded = True
+            self._received.put_nowait(None)
+        else:
+            self._received.put_nowait(message)
+
     def left(self) -> None:
         """The other side is gone."""
         self._session.client_gone()
@@ -64,29 +77,38 @@ class Peers:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._tasks: dict[RTCPeerConnection, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._places: Counter[str] = Counter()  # by tenant, of those that negotiate too
 
-    async def answer(self, offer: str, session: Session) -> str:
+    async def answer(self, offer: str, session: Session, tenant: str) -> str:
         """The answer to an offer; raises ``Problem`` 422 for what is none, 503 where there are too many."""
-        if len(self._tasks) >= _MOST:
+        if self._places.total() >= _MOST or self._places[tenant] >= _MOST_OF_TENANT:
             raise Problem(503, "There are too many peers", "come back later", {"Retry-After": "10"})
+        self._places[tenant] += 1  # before anything is waited for
         connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         opened: asyncio.Future[ChannelPeer] = asyncio.get_running_loop().create_future()
         connection.on("datachannel", lambda channel: _open(opened, channel, session))
         try:
             await _negotiate(connection, offer)
         except BaseException:
+            self._places[tenant] -= 1
             await connection.close()
             raise
-        self._tasks[connection] = asyncio.create_task(self._serve(connection, opened, session))
+        task = asyncio.create_task(self._serve(connection, opened, session))
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._over(done, tenant))
         return str(connection.localDescription.sdp)
 
     async def close(self) -> None:
         """End all."""
-        tasks = list(self._tasks.values())
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _over(self, task: asyncio.Task[None], tenant: str) -> None:
+        self._tasks.discard(task)
+        self._places -= Counter({tenant: 1})  # which forgets tenants that have none
 
     async def _serve(
         self, connection: RTCPeerConnection, opened: asyncio.Future[ChannelPeer], session: Session
@@ -100,7 +122,6 @@ class Peers:
         except Exception:
             _LOG.exception("a conversation over WebRTC failed")
         finally:
-            del self._tasks[connection]
             await connection.close()
 
 

@@ -12,12 +12,12 @@ MOST_SEED = 2**53 - 1  # the greatest integer that every JSON reader keeps exact
 _EXAMPLE: dict[str, Any] = {"messages": [{"role": "user", "content": "What is a class?"}], "max_tokens": 32, "seed": 7}
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """JSON has one kind of number: 7.0 is the integer 7."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-_WHOLE = BeforeValidator(_whole)
+_WHOLE = BeforeValidator(whole)
 
 
 class Strict(BaseModel):

@@ -23,6 +23,7 @@ from quotaloop.edge.asgi import Metered
 from quotaloop.edge.emitter.emitter import Emitter
 from quotaloop.edge.emitter.folder import FolderOutlet
 from quotaloop.edge.emitter.outlet import Outlet
+from quotaloop.errors import UsageError
 
 _LOG = logging.getLogger("gateway")
 
@@ -63,10 +64,14 @@ async def _listen(settings: Settings, parts: Parts, app: Metered, closing: Async
         if port >= 0:
             listener = bound(settings.host, port)
             ports[name] = int(listener.getsockname()[1])
-            await closing.enter_async_context(listen(app, listener))
+            await closing.enter_async_context(listen(app, listener, settings.slow_s))
     if settings.grpc_port >= 0:
         server = grpc_service.server(parts)
-        ports["grpc_port"] = server.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        try:
+            ports["grpc_port"] = server.add_insecure_port(f"{host}:{settings.grpc_port}")
+        except RuntimeError as error:
+            raise UsageError(f"gRPC cannot listen at {host}:{settings.grpc_port}: is the port taken?") from error
         await server.start()
         closing.push_async_callback(server.stop, 0.5)
     return ports

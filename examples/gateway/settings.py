@@ -9,6 +9,8 @@ from typing import Any
 
 from quotaloop.errors import UsageError
 
+_MOST_BEHIND_S = 10 * 366 * 86_400
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -56,6 +58,8 @@ class Settings:
         for name in ("pace_ms", "graceful_s"):
             if not 0 <= getattr(self, name) <= 86_400:
                 raise UsageError(f"{name} is 0 or above, not {getattr(self, name)}")
+        if not abs(self.clock_behind_s) <= _MOST_BEHIND_S:
+            raise UsageError(f"clock_behind_s is at most ten years, not {self.clock_behind_s}")
         for name in (
             "safe_requests",
             "safe_tokens",

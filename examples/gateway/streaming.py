@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from examples.gateway.lifecycle import Lifecycle
+from examples.gateway.models.generator import MOST_PROMPT
 from examples.gateway.models.loaded import Models, Writes
 from examples.gateway.models.tokens import tokens_of
 from examples.gateway.problems import Problem
 from examples.gateway.schemas import MOST_SEED, Asked, Message, Usage
 from quotaloop.edge import Exchange
 
-MOST_PROMPT = 8_192  # tokens
 _SHORT = 4_096  # characters that are cut into tokens in the event loop
 _SLICE = 16  # tokens without letting others in
 _LOOK_S = 0.1  # how often a pause looks whether it is cut

@@ -18,6 +18,7 @@ from examples.gateway.talk_ended import Ended
 from quotaloop.edge import Estimate, Refused, Session
 
 MOST_BYTES = 65_536  # of a message
+_MOST_ID = 128  # characters; it is repeated with every token
 _WAITING = 8  # messages that wait while one is answered
 
 
@@ -124,8 +125,9 @@ def _parsed(text: str | bytes) -> dict[str, Any]:
         raise Ended(1007, "messages are JSON") from None
     if not isinstance(message, dict) or message.get("type") not in ("message", "ping"):
         raise Ended(1007, "a message has the type message or ping")
-    if not isinstance(message.get("id"), str | int | None):
-        raise Ended(1007, "the id of a message is a string")
+    name = message.get("id")
+    if not isinstance(name, str | int | None) or len(str(name)) > _MOST_ID:
+        raise Ended(1007, f"the id of a message is a string of at most {_MOST_ID} characters")
     return message
 
 

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import io
 from functools import cache
 from typing import Any
 
-import numpy as np
-from PIL import Image
 from sklearn.datasets import load_digits
 
 from examples.gateway.clients.answer import Answer
 from examples.gateway.clients.connection import Connection
 from examples.gateway.clients.prompt import V2, Version
 from examples.gateway.clients.seen import Seen
+from examples.gateway.models.pictures import png
 
 _ENLARGED = 8  # pixels a side for each of the data set's 8 x 8
 
 
 @cache
 def picture(number: int) -> tuple[bytes, int]:
-    """A PNG of the data set's picture of this number (0 to 1,796, light ink on black), and which digit it shows."""
+    """A PNG of the data set's picture of this number (0 to 1,796, dark on light), and which digit it shows."""
     digits = load_digits()
-    shades = np.rint(digits.images[number] * 255 / 16).astype(np.uint8)
-    drawn = io.BytesIO()
-    Image.fromarray(np.kron(shades, np.ones((_ENLARGED, _ENLARGED), dtype=np.uint8))).save(drawn, "PNG")
-    return drawn.getvalue(), int(digits.target[number])
+    return png(digits.images[number] / 16, scale=_ENLARGED), int(digits.target[number])
 
 
 async def classify(

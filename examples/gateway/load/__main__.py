@@ -3,8 +3,8 @@
 ``python -m examples.gateway.load --url http://127.0.0.1:8000 --grpc 127.0.0.1:50051 --h2 http://127.0.0.1:8001
 --keys FILE --seconds 10 --rate acme=50 --rate globex=5 --protocols http,sse,websocket --seed 7 [--json]``
 
-FILE is a JSON object that names each tenant's key in plain text, ``{"acme": "ql_...", "globex": "ql_..."}``, as
-``python -m examples.gateway keys`` tells them when it makes them.
+FILE is what ``python -m examples.gateway keys`` prints, a tenant and its plain key a line, or a JSON object of them,
+``{"acme": "ql_...", "globex": "ql_..."}``.
 """
 
 from __future__ import annotations
@@ -85,11 +85,14 @@ def _tenants(said: argparse.Namespace) -> list[Tenant]:
 def _keys(path: Path) -> dict[str, str]:
     """Raises ``InputUnreadable``, without what the file holds."""
     try:
-        keys = json.loads(path.read_bytes())
+        text = path.read_text()
+        keys = json.loads(text) if text.lstrip().startswith("{") else dict(line.split() for line in text.splitlines())
     except (OSError, ValueError) as error:
-        raise InputUnreadable(f"{path} cannot be read as JSON: {type(error).__name__}") from error
+        raise InputUnreadable(
+            f"{path} holds neither JSON nor lines of tenant and key: {type(error).__name__}"
+        ) from error
     if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys.values()):
-        raise InputUnreadable(f"{path} is no JSON object of tenants and their keys")
+        raise InputUnreadable(f"{path} does not name tenants and their keys")
     return keys
 
 
@@ -98,7 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--url", required=True, help="of HTTP/1.1, for example http://127.0.0.1:8000")
     parser.add_argument("--h2", default="", help="of cleartext HTTP/2; else that of HTTP/1.1")
     parser.add_argument("--grpc", default="127.0.0.1:50051", help="host:port")
-    parser.add_argument("--keys", required=True, help="JSON object: tenant to plain key")
+    parser.add_argument(
+        "--keys", required=True, help="what the command keys prints, or a JSON object: tenant to plain key"
+    )
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rate", type=_pair, action="append", required=True, help="TENANT=CALLS a second; repeatable")
     parser.add_argument("--burst", type=_pair, action="append", default=[], help="TENANT=CALLS at once; repeatable")

@@ -12,6 +12,7 @@ from random import Random
 from examples.gateway.models.tokens import spaced, tokens_of
 
 ID = "markov"
+MOST_PROMPT = 8_192  # tokens
 DESCRIPTION = "a toy: trigrams of the help texts that Python ships, trained at start; it writes words, not sense"
 _PROSE = re.compile(r"[A-Z*]")  # how a paragraph begins that is neither code nor a list
 _NO_PROSE = re.compile(r"^\s|::=|>>>|[=~^-]{3}", re.MULTILINE)

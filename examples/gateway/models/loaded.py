@@ -56,10 +56,6 @@ class Models:
             _card(classifier.ID, "image_classify", classifier.DESCRIPTION, digits.vocabulary),
         ]
 
-    def has(self, name: str) -> bool:
-        """Is there a text model of this name?"""
-        return name in self._texts
-
     def text(self, name: str) -> Writes:
         """The text model of this name; raises ``Problem`` 404 where there is none, and 503 before it is trained."""
         if not self._texts:

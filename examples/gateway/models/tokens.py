@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 _TOKEN = re.compile(r"\w{1,16}|[^\w\s]")
 _WITHOUT_SPACE = frozenset(".,;:!?)")
@@ -18,9 +19,13 @@ def tokens_of(text: str) -> list[str]:
     return _TOKEN.findall(text)
 
 
-def count(text: str) -> int:
-    """How many tokens a text has, without keeping them."""
-    return sum(1 for _ in _TOKEN.finditer(text))
+def count(texts: Iterable[str], most: int) -> int:
+    """How many tokens texts have together, without keeping them; stops at ``most``.
+
+    >>> count(["one two", "three"], 10), count(["one two", "three"], 2)
+    (3, 2)
+    """
+    return sum(1 for _ in islice((token for text in texts for token in _TOKEN.finditer(text)), most))
 
 
 def spaced(tokens: Iterator[str]) -> Iterator[str]:

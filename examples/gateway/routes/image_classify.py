@@ -23,7 +23,7 @@ MOST_BYTES = 1_048_576
 router = APIRouter(
     tags=["image_classify"],
     dependencies=[Depends(form_alone)],
-    responses=errors(400, 401, 413, 415, 422, 429, 503),
+    responses=errors(400, 401, 413, 415, 422, 429, 500, 503),
 )
 _Upload = Annotated[UploadFile, File(description="a PNG or JPEG of one digit, at most 1 MiB")]
 

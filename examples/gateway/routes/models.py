@@ -14,9 +14,12 @@ router = APIRouter(tags=["models"])
 
 
 @router.get(
-    "/api/v1/models", summary="The models, version 1", operation_id="models_v1", responses=errors(400, 401, 429, 503)
+    "/api/v1/models",
+    summary="The models, version 1",
+    operation_id="models_v1",
+    responses=errors(400, 401, 429, 500, 503),
 )
-@router.get("/api/v2/models", summary="The models", operation_id="models_v2", responses=errors(400, 401, 429, 503))
+@router.get("/api/v2/models", summary="The models", operation_id="models_v2", responses=errors(400, 401, 429, 500, 503))
 async def models(parts: Annotated[Parts, Depends(parts_of)]) -> ModelsReply:
     """Small models, trained when the gateway starts: a text model of trigrams, and one that reads digits."""
     return ModelsReply(models=parts.models.cards())

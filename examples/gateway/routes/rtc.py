@@ -19,10 +19,10 @@ router = APIRouter(tags=["conversation"], dependencies=[Depends(json_alone)])
 @router.post(
     "/api/v1/conversation/rtc",
     operation_id="conversation_rtc",
-    responses=errors(400, 401, 413, 415, 422, 429, 503),
+    responses=errors(400, 401, 413, 415, 422, 429, 500, 503),
 )
 async def offer(asked: Description, request: Request, parts: Annotated[Parts, Depends(parts_of)]) -> RtcAnswer:
     """Answers an offer of a data channel; the messages on it are those of the WebSocket."""
     peers: Peers = request.app.state.peers
     session = Session(parts.edge, current(), protocol="webrtc")
-    return RtcAnswer(sdp=await peers.answer(asked.sdp, session))
+    return RtcAnswer(sdp=await peers.answer(asked.sdp, session, current().tenant))

@@ -52,8 +52,8 @@ def test_every_error_is_documented(gateway: InProcess) -> None:
         path: set(next(iter(operations.values()))["responses"]) for path, operations in document["paths"].items()
     }
     assert statuses["/api/v2/conversation"] == {"200", "400", "401", "404", "413", "415", "422", "429", "500", "503"}
-    assert statuses["/api/v2/image_classify"] == {"200", "400", "401", "413", "415", "422", "429", "503"}
-    assert statuses["/api/v2/models"] == {"200", "400", "401", "429", "503"}
+    assert statuses["/api/v2/image_classify"] == {"200", "400", "401", "413", "415", "422", "429", "500", "503"}
+    assert statuses["/api/v2/models"] == {"200", "400", "401", "429", "500", "503"}
     conversation = document["paths"]["/api/v2/conversation"]["post"]["responses"]
     assert set(conversation["429"]["headers"]) >= {"RateLimit", "RateLimit-Policy", "Retry-After"}
     assert set(conversation["200"]["content"]) == {"application/json", "text/event-stream"}

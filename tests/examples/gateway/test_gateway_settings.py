@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from examples.gateway.__main__ import main
 from examples.gateway.edge import build
-from examples.gateway.keys import Keys, read
+from examples.gateway.keys import Keys, make_keys, read
 from examples.gateway.models import classifier
 from examples.gateway.models.pictures import grey
 from examples.gateway.settings import Settings, load
@@ -31,6 +32,7 @@ def test_a_flag_is_before_the_environment_and_that_before_the_default() -> None:
         ({"faults": "perhaps"}, "faults is no bool"),
         ({"heartbeat_s": "0"}, "heartbeat_s is above 0"),
         ({"heartbeat_s": "nan"}, "heartbeat_s is above 0"),
+        ({"clock_behind_s": "nan"}, "clock_behind_s is at most"),
         ({"pace_ms": "-1"}, "pace_ms is 0 or above"),
         ({"safe_requests": "0"}, "safe_requests is above 0"),
     ],
@@ -65,6 +67,15 @@ def test_a_wrong_call_is_told_in_one_line(tmp_path: Path, capsys: pytest.Capture
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["serve", "--keys", str(tmp_path / "none.json")]) == 4
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_port_of_grpc_that_is_taken_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_keys(tmp_path / "keys.json", ["acme"])
+    folders = [f"--{name}={tmp_path / name}" for name in ("spool", "outbox")]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = ["--port=-1", f"--grpc-port={taken.getsockname()[1]}"]
+        assert main(["serve", f"--keys={tmp_path / 'keys.json'}", *folders, *ports]) == 2
+    assert "is the port taken?" in capsys.readouterr().err
 
 
 def test_a_digit_is_drawn(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ def test_tokens_are_words_of_at_most_sixteen_letters_and_single_signs() -> None:
 
 def test_tokens_are_counted_as_they_are_cut() -> None:
     text = "One, two... \U0001f600 three_four! " + "x" * 40
-    assert count(text) == len(tokens_of(text)) == 12
+    assert count([text], 100) == len(tokens_of(text)) == 12
+    assert count([text, text], 100) == 24
+    assert count([text, text], 13) == 13
 
 
 def test_tokens_are_put_together_to_a_text() -> None:

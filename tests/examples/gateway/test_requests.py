@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from examples.gateway.problems import Problem
+from examples.gateway.rtc import Peers
 from tests.examples.gateway.in_process import ASKED, InProcess, status_of
 
 V1, PICTURE = "/api/v1/conversation", "/api/v1/image_classify"
@@ -199,3 +201,41 @@ def test_a_version_is_asked_for_by_the_body(gateway: InProcess) -> None:
 def test_an_offer_that_is_none_is_422(gateway: InProcess, sdp: str) -> None:
     asked = {"sdp": sdp, "type": "offer"}
     assert status_of(gateway.ask("POST", "/api/v1/conversation/rtc", json=asked)) == 422
+
+
+def test_a_number_of_tokens_means_the_same_to_the_limit_and_to_the_model() -> None:
+    """5 of the prompt and 1,024 of an answer are wanted, however the number is written."""
+    gateway = InProcess(safe_requests=1)
+    assert gateway.converse().status_code == 200
+    for most in (1_024, 1_024.0):
+        assert status_of(gateway.converse(max_tokens=most)) == 429
+        assert gateway.written.events[-1]["wanted_tokens"] == 5 + 1_024
+
+
+def test_a_prompt_that_is_too_long_is_not_counted_to_its_end() -> None:
+    """10,000 tokens: the limit is asked for one more than the model reads, and the answer's."""
+    gateway = InProcess(safe_requests=1)
+    assert gateway.converse().status_code == 200
+    long = [{"role": "user", "content": "! " * 5_000}] * 2
+    assert status_of(gateway.converse(messages=long)) == 429
+    assert gateway.written.events[-1]["wanted_tokens"] == 8_193 + 12
+
+
+def test_no_more_peers_negotiate_at_once_than_a_tenant_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of the offers can be answered before all are made: 16 are tried, the others are told to come back."""
+    gateway = InProcess()
+
+    async def story() -> list[int]:
+        peers = Peers(gateway.parts)
+        session: Any = None
+        tried = [peers.answer("m=application", session, "acme") for _ in range(20)]
+        found = await asyncio.gather(*tried, return_exceptions=True)
+        again = await asyncio.gather(peers.answer("m=application", session, "acme"), return_exceptions=True)
+        return [error.status_code for error in [*found, *again] if isinstance(error, Problem)]
+
+    async def negotiated(*_: Any) -> None:
+        await asyncio.sleep(0)
+        raise Problem(422, "no offer")
+
+    monkeypatch.setattr("examples.gateway.rtc._negotiate", negotiated)
+    assert asyncio.run(story()) == [422] * 16 + [503] * 4 + [422]

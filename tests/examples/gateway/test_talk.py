@@ -139,6 +139,7 @@ def test_messages_are_answered_one_after_another_and_pings_meanwhile() -> None:
         ("null", 1007),
         ('{"type": "other"}', 1007),
         ('{"type": "ping", "id": {}}', 1007),
+        (json.dumps({"type": "ping", "id": "x" * 129}), 1007),
         ('"' + "x" * 65_536 + '"', 1009),
         ('"' + "é" * 32_768 + '"', 1009),
     ],

@@ -197,8 +197,8 @@ def test_of_all_predictions_the_first_is_the_label() -> None:
     assert (answer.text, answer.tokens) == ("7", 0)
 
 
-def test_the_picture_has_light_ink_where_the_data_have_it() -> None:
+def test_the_picture_has_dark_ink_where_the_data_have_it() -> None:
     content, _ = upload.picture(0)
     drawn = Image.open(io.BytesIO(content))
     assert (drawn.size, drawn.mode) == ((64, 64), "L")
-    assert (drawn.getpixel((0, 0)), drawn.getpixel((3 * 8, 0)), drawn.getpixel((3 * 8 + 7, 7))) == (0, 207, 207)
+    assert (drawn.getpixel((0, 0)), drawn.getpixel((3 * 8, 0)), drawn.getpixel((3 * 8 + 7, 7))) == (255, 48, 48)

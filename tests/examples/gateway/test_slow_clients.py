@@ -1,0 +1,43 @@
+"""A client of HTTP/2 that reads nothing is given up, and does not spoil the gateway's end."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.settings import SettingCodes, Settings
+
+from tests.examples.gateway.in_process import ASKED
+from tests.examples.gateway.running_gateway import Gateway
+
+
+def asking_without_a_window(gateway: Gateway, tenant: str) -> socket.socket:
+    """Ask for a stream, of which not a byte may be sent."""
+    address = urlsplit(gateway.http2)
+    client = socket.create_connection((address.hostname, address.port))
+    connection = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
+    connection.local_settings = Settings(client=True, initial_values={SettingCodes.INITIAL_WINDOW_SIZE: 0})
+    connection.initiate_connection()
+    head = {":method": "POST", ":path": "/api/v2/conversation", ":authority": "gateway", ":scheme": "http"}
+    fields = {"authorization": f"Bearer {gateway.keys[tenant]}", "content-type": "application/json"}
+    connection.send_headers(1, list((head | fields).items()))
+    connection.send_data(1, json.dumps({**ASKED, "stream": True}).encode(), end_stream=True)
+    client.sendall(connection.data_to_send())
+    return client
+
+
+def test_a_client_of_http2_that_does_not_read_is_given_up(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, ["acme"], slow_s=0.3)
+    try:
+        gateway.start()
+        with asking_without_a_window(gateway, "acme"):
+            (event,) = gateway.events_of("acme", 1)
+            assert event["outcome"] == "error"
+            assert gateway.stop() == 0
+        assert "Traceback" not in gateway.log
+    finally:
+        gateway.kill()
