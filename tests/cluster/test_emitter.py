@@ -128,6 +128,7 @@ def test_an_event_arrives_while_its_segment_is_still_open(tmp_path: Path, topic:
     assert missing(events) == {}
 
 
+@pytest.mark.faults
 def test_a_child_of_a_process_that_sends_sends_by_itself(tmp_path: Path, topic: Topic) -> None:
     gateway = made(tmp_path, topic)
     gateway.write(event(1))
@@ -144,6 +145,7 @@ def test_a_child_of_a_process_that_sends_sends_by_itself(tmp_path: Path, topic: 
     assert sorted((one.event_id, one.seq) for one in events) == [("e-1", 1), ("e-2", 1), ("e-3", 2)]
 
 
+@pytest.mark.faults
 def test_a_topic_that_is_made_later_gets_all(tmp_path: Path, brokers: str) -> None:
     topic = Topic(brokers, f"late-{uuid.uuid4().hex[:12]}")
     gateway = made(tmp_path, topic)

@@ -71,7 +71,7 @@ def _landed_after_a_start(gateway: Gateway, loop: Loop) -> dict[str, tuple[int, 
     return {boot: (received, missing) for boot, received, missing in rows}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_what_a_killed_gateway_has_written_arrives_after_it_is_started_again(tmp_path: Path, loop: Loop) -> None:
     gateway = Gateway(tmp_path, [TENANT], faults=0)
     try:

@@ -26,11 +26,14 @@ CHECKS = (
 
 
 @pytest.mark.parametrize(
-    ("limits", "is_known"),
-    [(PLENTY, True), (PLENTY, False), ({"safe_requests": 5}, True)],
-    ids=["let in", "no key", "refused"],
+    ("limits", "is_known", "examples"),
+    [
+        pytest.param(PLENTY, True, 4, id="let in"),
+        pytest.param(PLENTY, True, 500, id="let in, many", marks=pytest.mark.soak),
+        pytest.param(PLENTY, False, 500, id="no key", marks=pytest.mark.soak),
+        pytest.param({"safe_requests": 5}, True, 500, id="refused", marks=pytest.mark.soak),
+    ],
 )
-@pytest.mark.parametrize("examples", [4, pytest.param(500, marks=pytest.mark.soak)])
 def test_every_answer_is_one_that_the_document_names(
     tmp_path: Path, limits: dict[str, int], is_known: bool, examples: int
 ) -> None:
