@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,16 @@ def test_a_follower_can_be_stopped_before_it_was_started_and_twice(file: Path) -
     made.stop()
     made.stop()
     assert made.epoch == 0
+
+
+def test_a_child_of_a_fork_goes_on_following(file: Path, files: Sink) -> None:
+    files.publish(epoch(1))
+    made = follower(from_file(file), every_ms=10).start()
+    child = os.fork()
+    if not child:
+        os._exit(0 if made.wait_for(2, PATIENCE_S) else 1)
+    files.publish(epoch(2))
+    try:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        made.stop()

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
 import secrets
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
@@ -18,6 +16,7 @@ from typing import Any, Protocol
 from quotaloop.edge.arrival import Arrival, Estimate, Identity
 from quotaloop.edge.emitter.throttled_warnings import ThrottledWarnings
 from quotaloop.edge.exchange import ANONYMOUS, Exchange
+from quotaloop.edge.forks import begins_anew
 from quotaloop.edge.refusal import Refused, over_limit, unauthenticated, unknown_version
 from quotaloop.edge.routes import Matched, Route, Routes
 from quotaloop.edge.versions import UNKNOWN, Version, Versions
@@ -83,10 +82,13 @@ class Edge:
         self._warnings = ThrottledWarnings(__name__)
         self._stopped = threading.Event()
         self._begin()
-        _EDGES.add(self)
+        begins_anew(self)
+
+    def forked(self) -> None:
+        """This is a child of a fork: ids and threads of its own, and nothing under way."""
+        self._begin()
 
     def _begin(self) -> None:
-        """In a new process, also in a child of a fork: ids and threads of its own, and nothing under way."""
         self._ids, self._id_start = itertools.count(1), secrets.token_hex(8)
         self._live: dict[str, Exchange] = {}
         is_here = isinstance(self.limiter.store, MemoryStore)
@@ -258,14 +260,3 @@ class Edge:
 def _said(future: Future[None]) -> None:
     if (error := future.exception()) is not None:
         _LOG.error("an attempt could not be settled: %s", error)
-
-
-_EDGES: weakref.WeakSet[Edge] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for edge in list(_EDGES):
-        edge._begin()
-
-
-os.register_at_fork(after_in_child=_after_fork)

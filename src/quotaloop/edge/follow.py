@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
-import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+from quotaloop.edge.forks import begins_anew
 from quotaloop.errors import CheckRefused
 from quotaloop.limiter.limiter import Limiter
 from quotaloop.quotas.policy import Policy, parse
@@ -30,14 +29,14 @@ class Follower:
         self.limiter, self.problem = limiter, ""
         self._read, self._every_s = read, every_ms / 1_000
         self._begin()
-        _FOLLOWERS.add(self)
+        begins_anew(self)
 
     def _begin(self) -> None:
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="quotaloop-policy", daemon=True)
 
-    def _forked(self) -> None:
+    def forked(self) -> None:
         """This is a child of a fork, into which no thread comes along."""
         was_started, was_stopped = self._thread.ident is not None, self._stopped.is_set()
         self._begin()
@@ -92,17 +91,6 @@ class Follower:
         if problem and problem != self.problem:
             _LOG.warning("the policy stays as it is: %s", problem)
         self.problem = problem
-
-
-_FOLLOWERS: weakref.WeakSet[Follower] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for follower in list(_FOLLOWERS):
-        follower._forked()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 def from_file(path: Path) -> Read:

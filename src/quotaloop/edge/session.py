@@ -40,20 +40,20 @@ class Session:
             self._live.add(exchange)
             yield exchange
             if self._by_peer():
-                self._end(exchange, "cancelled", 499)
+                self.edge.end(exchange, 499, "cancelled")
             elif exchange.has_failed:
-                self._end(exchange, "error", exchange.failed_status)
+                self.edge.end(exchange, exchange.failed_status, "error")
             else:
-                self._end(exchange, "ok", 200)
+                self.edge.end(exchange, 200, "ok")
         except Refused as refused:
             if exchange in self._live:  # the handler's own
-                self._end(exchange, "error", 500)
+                self.edge.end(exchange, 500, "error")
             else:
-                self._end(exchange, refused.outcome, refused.status)
+                self.edge.end(exchange, refused.status, refused.outcome)
             raise
         except (Exception, asyncio.CancelledError, GeneratorExit):
             gone = self._by_peer()
-            self._end(exchange, "cancelled" if gone else "error", 499 if gone else 500)
+            self.edge.end(exchange, 499 if gone else 500, "cancelled" if gone else "error")
             raise
         finally:
             self._live.discard(exchange)
@@ -88,6 +88,3 @@ class Session:
         exchange.protocol = self.protocol
         exchange.bytes_in, self._unclaimed = self._unclaimed, 0
         return exchange
-
-    def _end(self, exchange: Exchange, outcome: str, status: int) -> None:
-        self.edge.end(exchange, status, outcome)

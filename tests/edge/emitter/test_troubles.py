@@ -112,7 +112,7 @@ def test_a_child_on_a_full_disk_leaves_no_counters_and_shows_what_it_dropped(
         opened.append(Path(f"/proc/self/fd/{handle}").readlink())
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    gateway._forked()  # as a child begins
+    gateway.forked()  # as a child begins
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
         patch.setattr("quotaloop.edge.emitter.emitter._AGAIN_S", 3600.0)

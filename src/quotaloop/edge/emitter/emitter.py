@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from quotaloop.edge.emitter.life import Life
 from quotaloop.edge.emitter.outlet import Outlet
 from quotaloop.edge.emitter.spool import Bounds
 from quotaloop.edge.emitter.throttled_warnings import ThrottledWarnings
+from quotaloop.edge.forks import begins_anew
 from quotaloop.errors import UsageError
 from quotaloop.events.fields import ID_FORM
 
@@ -67,7 +66,7 @@ class Emitter:
         self._begin_at_s, self._problem, self._unnumbered = 0.0, "", 0
         self._life: Life | None = None
         self._begin()
-        _EMITTERS.add(self)
+        begins_anew(self)
 
     def write(self, event: dict[str, Any]) -> None:
         """Put an event into the spool with the next number; stamps that it has already are replaced."""
@@ -155,7 +154,7 @@ class Emitter:
         self.counts.dropped += 1
         self._warnings.say(f"an event was dropped: {problem}")
 
-    def _forked(self) -> None:
+    def forked(self) -> None:
         """This is a child: what the parent has stays the parent's."""
         self._lock, self.counts = threading.Lock(), Counts()
         self._begin_at_s, self._unnumbered = 0.0, 0
@@ -173,14 +172,3 @@ def _body(event: dict[str, Any]) -> bytes:
         return msgspec.json.encode(event) if event else b""
     except (TypeError, ValueError, OverflowError, RecursionError):  # a line less is counted, and no request fails
         return b""
-
-
-_EMITTERS: weakref.WeakSet[Emitter] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for emitter in list(_EMITTERS):
-        emitter._forked()
-
-
-os.register_at_fork(after_in_child=_after_fork)
