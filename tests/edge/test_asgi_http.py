@@ -273,6 +273,15 @@ def test_a_stream_that_tells_of_its_error_is_an_error_with_status_200() -> None:
     assert (event["status"], event["outcome"], event["output_tokens"]) == (200, "error", 1)
 
 
+@pytest.mark.parametrize("cut", range(1, 24))
+def test_an_error_that_is_told_in_two_parts_is_one_wherever_it_is_cut(cut: int) -> None:
+    made = metering()
+    told = b"event: error\ndata: {}\n\n"
+    run(ask(_streaming(made, [told[:cut], told[cut:]]), scope_of("/api/v1/chat")))
+    event = made.events.only()
+    assert (event["status"], event["outcome"], event["stream_messages"]) == (200, "error", 1)
+
+
 def test_an_error_event_in_the_text_of_a_stream_is_no_error() -> None:
     made = metering()
     run(ask(_streaming(made, [b"event: token\ndata: say event: error please\n\n"]), scope_of("/api/v1/chat")))

@@ -13,7 +13,7 @@ from quotaloop.limiter import MemoryStore
 from quotaloop.limiter.store import StoreUnavailable
 from tests.edge.attempts import KEY, Remote, begun, edge_of, left, let_in, turned_away, until
 from tests.edge.metering import metering
-from tests.sinks.pushes import limit
+from tests.sinks.pushes import limit, policy
 
 
 def test_the_slot_and_costs_of_a_long_attempt_are_held_until_it_ends() -> None:
@@ -30,6 +30,22 @@ def test_the_slot_and_costs_of_a_long_attempt_are_held_until_it_ends() -> None:
     made.clock.pass_ms(150)
     asyncio.run(made.edge.close())
     assert exchange.held_ms == made.clock.ms - 150
+
+
+def test_an_attempt_under_way_when_a_policy_first_names_its_tenant_is_held_and_settled_where_it_was_counted() -> None:
+    made = edge_of(MemoryStore(hold_ms=200))
+    exchange, _ = asyncio.run(let_in(made))
+    made.limiter.load(policy(1, limit("acme", "concurrency", 1)))
+    for _ in range(2):  # 150 ms each: without being held again it would have ended after 200 ms
+        made.clock.pass_ms(150)
+        until(lambda: exchange.held_ms == made.clock.ms)
+    made.limiter.load(policy(2, limit("globex", "concurrency", 1)))  # acme is one of many again
+    assert made.remaining("acme", "concurrency") == 0
+    made.limiter.load(policy(3, limit("acme", "concurrency", 1)))
+    made.edge.end(exchange, 200, "ok")
+    made.limiter.load(policy(4, limit("globex", "concurrency", 1)))
+    assert made.remaining("acme", "concurrency") == 1
+    asyncio.run(made.edge.close())
 
 
 def test_a_keeper_that_did_not_come_along_with_a_fork_is_started_again() -> None:
@@ -86,26 +102,28 @@ def test_who_goes_while_a_slow_store_is_asked_leaves_nothing_reserved() -> None:
     assert made.events.only()["outcome"] == "cancelled"
 
 
-def test_who_goes_before_the_store_was_asked_is_never_reserved() -> None:
+def test_who_goes_before_the_store_was_asked_counts_as_an_attempt_and_nothing_else() -> None:
     made = edge_of(store := Remote(), limit("acme", "concurrency", 20), limit("acme", "requests", 20))
     store.gate.clear()
 
     async def work() -> None:
         others = [asyncio.create_task(let_in(made)) for _ in range(8)]  # as many as there are threads
         await asyncio.to_thread(until, lambda: store.count("reserve") == 8)
-        last = asyncio.create_task(let_in(made))
+        exchange, _ = begun(made, "/api/v2/chat", KEY)
+        last = asyncio.create_task(made.edge.let_in(exchange, None))
         await asyncio.sleep(0)
         last.cancel()
         with pytest.raises(asyncio.CancelledError):
             await last
+        made.edge.end(exchange, 499, "cancelled")
         store.gate.set()
         for exchange, _ in await asyncio.gather(*others):
             made.edge.end(exchange, 200, "ok")
         await made.edge.close()
 
     asyncio.run(work())
-    assert (store.count("reserve"), store.count("settle")) == (8, 8)
-    assert left(made)[0] == 12
+    assert (store.count("reserve"), store.count("settle")) == (9, 9)
+    assert (left(made)[0], left(made)[2]) == (11, 20)
 
 
 def test_a_refusal_over_a_network_is_the_same() -> None:

@@ -204,6 +204,18 @@ def test_a_method_that_no_route_is_for_is_counted_under_one_name() -> None:
     assert made.events.only()["route"] == "/*"
 
 
+def test_a_method_that_the_server_has_not_is_counted_and_limited() -> None:
+    made = metering(requests=2)
+
+    async def work(_: Any, channel: grpc.aio.Channel) -> list[StatusCode]:
+        calls = (channel.unary_unary, channel.unary_stream, channel.unary_unary)
+        return [await call(f"/{SERVICE}/Other")(b"abc", metadata=ACME).code() for call in calls]
+
+    assert _run(made, work) == [StatusCode.UNIMPLEMENTED, StatusCode.UNIMPLEMENTED, StatusCode.RESOURCE_EXHAUSTED]
+    ends = [(event["route"], event["status"], event["outcome"]) for event in made.events.written]
+    assert ends == [("/*", 501, "error")] * 2 + [("/*", 429, "denied")]
+
+
 def test_calls_that_are_cancelled_at_once_leave_nothing_held_and_one_event_each() -> None:
     made = metering(requests=1_000, concurrency=1_000, tokens=1_000_000)
     begun = list[str]()

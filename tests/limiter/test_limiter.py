@@ -177,6 +177,22 @@ def test_what_a_request_came_to_is_settled_and_its_slot_is_free() -> None:
     assert not made.settle("acme", "nothing", {"tokens": 1}, now_ms=NOON)
 
 
+@pytest.mark.parametrize(("first", "second", "slots"), [("acme", "other", 1), ("other", "acme", 4)])
+def test_what_was_reserved_is_settled_where_it_was_counted_whomever_a_newer_policy_names(
+    first: str, second: str, slots: int
+) -> None:
+    made = limiter(limit(first, "concurrency", 1))
+    answer = made.reserve("acme", "a", {"tokens": 200, "concurrency": 1}, now_ms=NOON)
+    assert answer.allowed
+    made.load(policy(limit(second, "concurrency", 1), epoch=2))
+    assert not made.extend("acme", "a", now_ms=NOON)
+    assert made.extend("acme", "a", now_ms=NOON, subject=answer.subject)
+    assert made.settle("acme", "a", {"tokens": 1}, now_ms=NOON, subject=answer.subject)
+    made.load(policy(limit(first, "concurrency", 1), epoch=3))
+    left = dict(made.reserve("acme", "b", {"tokens": 0, "concurrency": 0}, now_ms=NOON).decisions)
+    assert (left["tokens"].remaining, left["concurrency"].remaining) == (799, slots)
+
+
 def test_a_request_that_takes_long_is_extended() -> None:
     made = limiter(limit("acme", "concurrency", 1), store=MemoryStore(hold_ms=60_000))
     assert made.reserve("acme", "a", {"concurrency": 1}, now_ms=NOON).allowed

@@ -48,7 +48,7 @@ class MeteredInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     A refusal has the status RESOURCE_EXHAUSTED and the trailing metadata ``retry-delay`` (seconds as ``9s``) and
     ``problem`` (JSON). Calls that the client has cancelled are ``cancelled``, those that the server cuts when it ends
-    are errors, if it was told by ``Edge.stopping``.
+    are errors, if it was told by ``Edge.stopping``. Methods that no handler is for are counted, as paths are.
     """
 
     def __init__(self, edge: Edge) -> None:
@@ -58,10 +58,12 @@ class MeteredInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         """The handler of a call, metered."""
         handler = await continuation(details)
         matched = self.edge.match(details.method)
-        if handler is None or not matched.route.metered:
+        if not matched.route.metered:
             return handler
         pairs = [(name.encode(), _bytes(value)) for name, value in details.invocation_metadata or ()]
         call = _Call(self.edge, matched, details.method, pairs)
+        if handler is None:
+            return grpc.stream_stream_rpc_method_handler(call.unknown)
         inner = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         if not (inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)):
             raise UsageError(f"the handler of {details.method} is not async: it cannot be metered")
@@ -79,6 +81,11 @@ class _Call:
     def __init__(self, edge: Edge, matched: Matched, method: str, metadata: list[tuple[bytes, bytes]]) -> None:
         self.edge, self.matched = edge, matched
         self.arrival = Arrival(protocol="grpc", method="POST", path=method, raw_headers=metadata)
+
+    async def unknown(self, requests: Any, context: Any) -> None:
+        """A method that the server has not: an attempt, too."""
+        async with self._attempt(requests, context):
+            await context.abort(StatusCode.UNIMPLEMENTED, f"there is no method {self.arrival.path}")
 
     def single(self, inner: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
         """A method with one reply."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from quotaloop.edge.arrival import Arrival
 from quotaloop.edge.edge import Edge, _current
+from quotaloop.edge.event_stream import EventStream
 from quotaloop.edge.ratelimit_fields import ratelimit_fields
 from quotaloop.edge.refusal import Refused
 from quotaloop.edge.routes import Matched
@@ -18,7 +19,6 @@ from quotaloop.edge.routes import Matched
 _LOG = logging.getLogger("quotaloop.edge")
 _MOST_PARTS = 4_096  # of a body that are read ahead: tiny ones would take longer than they are worth
 _PEEK_AFTER_NS = 100_000_000  # an answer that took longer is worth a look whether its client still waits
-_ERROR_EVENT = (b"event: error", b"event:error")
 
 
 class HttpAttempt:
@@ -28,12 +28,12 @@ class HttpAttempt:
         "_fields",
         "_is_complete",
         "_is_gone",
-        "_is_stream",
         "_read",
         "_sends_raise",
         "_server_receive",
         "_server_send",
         "_status",
+        "_stream",
         "app",
         "arrival",
         "edge",
@@ -56,7 +56,8 @@ class HttpAttempt:
         self._read: list[MutableMapping[str, Any]] = []  # parts of the body that the handler has yet to get
         self._fields: list[tuple[bytes, bytes]] = []
         self._status = 0
-        self._is_stream = self._is_complete = self._is_gone = False
+        self._stream: EventStream | None = None  # where the answer is one
+        self._is_complete = self._is_gone = False
         self._sends_raise = scope.get("asgi", {}).get("spec_version", "") >= "2.4"  # where a client has gone
         self.arrival = Arrival(
             protocol="http",
@@ -76,7 +77,7 @@ class HttpAttempt:
             self._end(self._cut()[0], 499)
             raise
         except Exception:
-            if self._status and self._is_stream and not self._is_complete and not self._is_by_client:
+            if self._status and self._stream is not None and not self._is_complete and not self._is_by_client:
                 await self._say_error()
             raise
         finally:
@@ -140,7 +141,7 @@ class HttpAttempt:
     def _send(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
         kind = message["type"]
         if kind == "http.response.body":
-            if self._is_stream and not self._sends_raise and message.get("more_body"):
+            if self._stream is not None and not self._sends_raise and message.get("more_body"):
                 self._count(message.get("body", b""))  # of the many parts of a stream, none takes a step of its own
                 return self._server_send(message)
             return self._send_body(message)
@@ -152,7 +153,7 @@ class HttpAttempt:
         self._status = message["status"]
         for name, value in headers:
             if name.lower() == b"content-type" and value.startswith(b"text/event-stream"):
-                self._is_stream, self.exchange.protocol = True, "sse"
+                self._stream, self.exchange.protocol = EventStream(), "sse"
         return {**message, "headers": headers + self._fields}
 
     async def _send_body(self, message: MutableMapping[str, Any]) -> None:
@@ -169,7 +170,7 @@ class HttpAttempt:
             self._is_gone = True
             raise
         if body:
-            if self._is_stream:
+            if self._stream is not None:
                 self._count(body)
             else:
                 exchange.bytes_out += len(body)
@@ -179,17 +180,16 @@ class HttpAttempt:
 
     def _count(self, body: bytes) -> None:
         """Events of a stream and the bytes of it; comments, such as heartbeats, are no first byte."""
-        if not body:
+        if not body or self._stream is None:
             return
-        if (b"event: error" in body or b"event:error" in body) and any(
-            line.startswith(_ERROR_EVENT) for line in bytes(body).splitlines()
-        ):
+        events, says = self._stream.feed(bytes(body))
+        if self._stream.has_failed:
             self.exchange.fail()
-        if body[:1] == b":" and all(line[:1] in (b":", b"") for line in bytes(body).splitlines()):
-            self.exchange.bytes_out += len(body)
+        if says:
+            self.exchange.sent(len(body), events)
         else:
-            whole = bytes(body)
-            self.exchange.sent(len(body), whole.count(b"\n\n") + whole.count(b"\r\n\r\n"))
+            self.exchange.bytes_out += len(body)
+            self.exchange.stream_messages += events
 
     async def _peek(self) -> None:
         """Has the client gone meanwhile? Nothing else can come after its body."""

@@ -15,12 +15,13 @@ from typing import Any, Protocol
 
 from quotaloop.edge.arrival import Arrival, Estimate, Identity
 from quotaloop.edge.emitter.throttled_warnings import ThrottledWarnings
-from quotaloop.edge.exchange import ANONYMOUS, Exchange
+from quotaloop.edge.exchange import ANONYMOUS, Exchange, HeldAs
 from quotaloop.edge.forks import begins_anew
 from quotaloop.edge.refusal import Refused, over_limit, unauthenticated, unknown_version
 from quotaloop.edge.routes import Matched, Route, Routes
 from quotaloop.edge.versions import UNKNOWN, Version, Versions
-from quotaloop.limiter.limiter import Answer, Limiter
+from quotaloop.limiter.answer import Answer
+from quotaloop.limiter.limiter import Limiter
 from quotaloop.limiter.memory import MemoryStore
 from quotaloop.quotas.policy import Kind
 
@@ -153,8 +154,8 @@ class Edge:
         else:
             asked = self._pool.submit(self._reserve, exchange, costs)
             try:
-                answer = await asyncio.wrap_future(asked)
-            except asyncio.CancelledError:  # whoever asked has gone; if it was reserved, it comes to nothing
+                answer = await asyncio.shield(asyncio.wrap_future(asked))
+            except asyncio.CancelledError:  # whoever asked has gone: an attempt that counts, and comes to nothing
                 asked.add_done_callback(lambda _: self._settle_soon(exchange, 0))
                 raise
         if not answer.allowed:
@@ -206,24 +207,32 @@ class Edge:
         self.emitter.close(timeout_s)
 
     def _reserve(self, exchange: Exchange, costs: dict[Kind, int]) -> Answer:
-        exchange.held_as = (exchange.model, exchange.api_version)
-        return self.limiter.reserve(
+        model, api_version = exchange.model, exchange.api_version
+        answer = self.limiter.reserve(
             exchange.tenant,
             exchange.event_id,
             costs,
             now_ms=exchange.held_ms,
-            model=exchange.model,
-            api_version=exchange.api_version,
+            model=model,
+            api_version=api_version,
             guessed=True,
         )
+        exchange.held_as = HeldAs(model, api_version, answer.subject)
+        return answer
 
     def _settle(self, exchange: Exchange, tokens: int) -> None:
         if exchange.held_as is None:
             return
-        model, version = exchange.held_as
+        model, version, subject = exchange.held_as
         costs: dict[Kind, int] = {"tokens": tokens, "compute": exchange.gpu_us}
         self.limiter.settle(
-            exchange.tenant, exchange.event_id, costs, now_ms=self._now_ms(), model=model, api_version=version
+            exchange.tenant,
+            exchange.event_id,
+            costs,
+            now_ms=self._now_ms(),
+            model=model,
+            api_version=version,
+            subject=subject,
         )
 
     def _settle_soon(self, exchange: Exchange, tokens: int) -> None:
@@ -250,9 +259,14 @@ class Edge:
             for exchange in list(self._live.values()):
                 # A clock that was set back has shortened what is held.
                 if not 0 <= now_ms - exchange.held_ms < hold_ms // 4 and exchange.held_as is not None:
-                    model, version = exchange.held_as
+                    model, version, subject = exchange.held_as
                     self.limiter.extend(
-                        exchange.tenant, exchange.event_id, now_ms=now_ms, model=model, api_version=version
+                        exchange.tenant,
+                        exchange.event_id,
+                        now_ms=now_ms,
+                        model=model,
+                        api_version=version,
+                        subject=subject,
                     )
                     exchange.held_ms = now_ms
 

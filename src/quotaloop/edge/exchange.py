@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from functools import lru_cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import Struct
 
@@ -30,6 +30,14 @@ _AMOUNTS = {  # and the most that an event may say
 _amounts = attrgetter(*_AMOUNTS)
 _check_status = _CHECKS["status"].check
 _LONGEST = 1_024  # characters of a name that is looked at
+
+
+class HeldAs(NamedTuple):
+    """The names under which an attempt is reserved; its own may change while it is under way."""
+
+    model: str
+    api_version: str
+    subject: str | None  # whose count it is; none where nothing is reserved
 
 
 class Exchange(Struct, eq=False, gc=False):
@@ -63,7 +71,7 @@ class Exchange(Struct, eq=False, gc=False):
     stream_messages: int = 0
     wanted_tokens: int | None = None
     denied_by: str | None = None
-    held_as: tuple[str, str] | None = None  # model and version under which it is reserved
+    held_as: HeldAs | None = None
     held_ms: int = 0
     has_failed: bool = False
     failed_status: int = 500

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from quotaloop.limiter.answer import Answer
 from quotaloop.limiter.concurrency import Concurrency
-from quotaloop.limiter.limiter import Answer
 from quotaloop.limiter.limits import Bound
 
 _UNITS = {"requests": "requests", "tokens": "tokens", "compute": "microseconds", "concurrency": "concurrent-requests"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from quotaloop.edge.ratelimit_fields import ratelimit_fields, seconds
 from quotaloop.edge.versions import Asked, Versions
-from quotaloop.limiter.limiter import Answer
+from quotaloop.limiter.answer import Answer
 
 _TYPES = "https://iana.org/assignments/http-problem-types#"
 

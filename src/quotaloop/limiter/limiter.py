@@ -12,7 +12,8 @@ from typing import Literal, get_args
 from msgspec import Struct
 
 from quotaloop.errors import CheckRefused
-from quotaloop.limiter.limits import Bound, Bounds, Choice, Counting
+from quotaloop.limiter.answer import Answer, Source, refused
+from quotaloop.limiter.limits import Bound, Bounds, Choice, Counting, Holding
 from quotaloop.limiter.memory import MemoryStore
 from quotaloop.limiter.rule import EXACT, Decision, check_cost
 from quotaloop.limiter.rules import Algorithm
@@ -20,7 +21,6 @@ from quotaloop.limiter.store import Ask, CounterStore, StoreUnavailable, check_a
 from quotaloop.quotas.policy import KINDS, Kind, Policy, Rate, check_push
 
 WhenAway = Literal["local", "open", "closed"]
-Source = Literal["policy", "safe_capacity", "local", "open", "closed"]
 TOKEN_BUCKETS: Mapping[Kind, Algorithm] = {"requests": "gcra", "tokens": "gcra", "compute": "gcra"}
 _KINDS = frozenset(KINDS)
 _REMEMBERED = 4_096  # tenants without a limit of their own, whose names may be
@@ -29,22 +29,6 @@ _KEPT = 4  # policies, of which some may be valid only later
 _UNSENT = 100_000  # settlements that wait for a store
 _AT_ONCE = 20  # of them, with one request
 _AWAY_MS = 1_000  # for which a store that did not answer is not asked
-
-
-class Answer(Struct, frozen=True, gc=False):
-    """May the request pass? ``decisions`` are those of the limits that were asked, each with its kind.
-
-    ``denied_by`` is the first that denied; ``retry_after_ms`` is the longest wait of those that denied; ``bounds`` are
-    the limits, in the order of ``decisions``.
-    """
-
-    allowed: bool
-    denied_by: Kind | None
-    retry_after_ms: int
-    decisions: tuple[tuple[Kind, Decision], ...]
-    source: Source
-    policy_epoch: int | None
-    bounds: tuple[Bound, ...] = ()
 
 
 class Limiter:
@@ -150,18 +134,21 @@ class Limiter:
         now_ms: int,
         model: str = "*",
         api_version: str = "*",
+        subject: str | None = None,
     ) -> bool:
         """Say what a request came to, once, with the ``model`` and ``api_version`` it was reserved with.
 
-        Kinds that are not named keep their cost; the slot is free. False where nothing is reserved under the id (it was
-        refused, or is held no longer), and while the store is away: it is told when it answers again.
+        ``subject`` is that of its answer: without it, what was reserved before a policy named the tenant for the first
+        time, or no longer, is not found. Kinds that are not named keep their cost; the slot is free. False where
+        nothing is reserved under the id (it was refused, or is held no longer), and while the store is away: it is told
+        when it answers again.
         """
         _check_kinds(costs)
         held = self._in_force(now_ms)
         named: dict[Kind, int] = {"concurrency": 0, **costs}
-        asks = _asks(held.hold(tenant, model, api_version, now_ms).choice(named), named)
+        subject, holding = self._reserved(held, subject, tenant, model, api_version, now_ms)
+        asks, was_here = _asks(holding.choice(named), named), False
         check_actual(asks)
-        subject, was_here = self._subject(held, tenant), False
         if not self._here.is_idle:
             share = _asks(held.share.choice(named), named)
             was_here = self._here.settle(subject, request_id, share, now_ms)
@@ -175,11 +162,23 @@ class Limiter:
             self._unsent.append(_Settlement(subject, request_id, asks))
             return was_here
 
-    def extend(self, tenant: str, request_id: str, *, now_ms: int, model: str = "*", api_version: str = "*") -> bool:
-        """Hold what a request has reserved for as long again; False where nothing is, or the store is away."""
+    def extend(
+        self,
+        tenant: str,
+        request_id: str,
+        *,
+        now_ms: int,
+        model: str = "*",
+        api_version: str = "*",
+        subject: str | None = None,
+    ) -> bool:
+        """Hold what a request has reserved for as long again; False where nothing is, or the store is away.
+
+        Names are as for ``settle``.
+        """
         held = self._in_force(now_ms)
-        holding = held.hold(tenant, model, api_version, now_ms)
-        subject, costs = self._subject(held, tenant), dict[Kind, int]({"concurrency": 1})
+        subject, holding = self._reserved(held, subject, tenant, model, api_version, now_ms)
+        costs: dict[Kind, int] = {"concurrency": 1}
         if self._here.extend(subject, request_id, _asks(held.share.choice(costs), costs), now_ms):
             return True
         if self._is_away(now_ms):
@@ -202,6 +201,15 @@ class Limiter:
         if held.knows(tenant):
             return f"tenant:{tenant}"
         return (self._shared if len(tenant) <= _LONGEST else _shared)(tenant, self._unknown_subjects)
+
+    def _reserved(
+        self, held: Bounds, subject: str | None, tenant: str, model: str, api_version: str, now_ms: int
+    ) -> tuple[str, Holding]:
+        """Whose count a reservation is in, and the limits that are counted there now."""
+        now = self._subject(held, tenant)
+        if subject is None or subject == now:
+            return now, held.hold(tenant, model, api_version, now_ms)
+        return subject, held.safe
 
     def _is_away(self, now_ms: int) -> bool:
         return self._away_from_ms is not None and 0 <= now_ms - self._away_from_ms < _AWAY_MS
@@ -238,14 +246,14 @@ class Limiter:
         pairs = tuple(zip(choice.kinds, decisions, strict=True))
         for found in decisions:
             if not found.allowed:
-                return _refused(pairs, source, epoch, choice.bounds)
-        return Answer(True, None, 0, pairs, source, epoch, choice.bounds)
+                return refused(pairs, source, epoch, choice.bounds)
+        return Answer(True, None, 0, pairs, source, epoch, choice.bounds, subject)
 
     def _denied(self, over: Sequence[Bound], store: CounterStore, source: Source, epoch: int | None) -> Answer:
         """The answer to what none of these limits ever allows."""
         self.counts[source] += 1
         pairs = tuple((bound.kind, Decision(False, 0, store.hold_ms)) for bound in over)
-        return _refused(pairs, source, epoch, tuple(over))
+        return refused(pairs, source, epoch, tuple(over))
 
 
 class _Settlement(Struct, frozen=True):
@@ -274,14 +282,6 @@ def _over(asks: Sequence[Ask], choice: Choice) -> list[Bound]:
             check_actual(asks)
             return [bound for bound, one in zip(choice.bounds, asks, strict=True) if one.cost > one.rule.most]
     return []
-
-
-def _refused(
-    pairs: tuple[tuple[Kind, Decision], ...], source: Source, epoch: int | None, bounds: tuple[Bound, ...]
-) -> Answer:
-    denied = [(kind, found) for kind, found in pairs if not found.allowed]
-    wait_ms = max(found.retry_after_ms for _, found in denied)
-    return Answer(False, denied[0][0], wait_ms, pairs, source, epoch, bounds)
 
 
 def _shared(tenant: str, subjects: int) -> str:
