@@ -18,6 +18,7 @@ from examples.gateway.listeners import bound, http1
 from examples.gateway.models.loaded import Models
 from examples.gateway.parts import Parts
 from examples.gateway.settings import Settings
+from examples.gateway.slow_clients import Patience
 from quotaloop.edge import Arrival, Edge, Identity
 from quotaloop.edge.asgi import Metered
 from quotaloop.edge.edge import _current
@@ -60,7 +61,7 @@ async def _serve(kind: str, folder: Path) -> None:
     app = {"metered": Metered, "bare": _Bare}[kind](build(parts), edge)
     listener = bound("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    async with http1(app, listener, settings.slow_s):
+    async with http1(Patience(app, settings.slow_s), listener):
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)

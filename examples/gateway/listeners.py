@@ -12,7 +12,6 @@ from typing import Any
 import hypercorn.asyncio
 import uvicorn
 
-from examples.gateway.slow_clients import given_up
 from examples.gateway.talk import MOST_BYTES
 from quotaloop.edge.asgi import Application, Message, Receive, Scope, Send
 
@@ -39,10 +38,10 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def http1(app: Application, listener: socket.socket, slow_s: float) -> AsyncIterator[None]:
+async def http1(app: Application, listener: socket.socket) -> AsyncIterator[None]:
     """uvicorn, as long as the block lasts; signals are not its business."""
     config = uvicorn.Config(
-        given_up(app, slow_s),
+        app,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -64,7 +63,7 @@ async def http1(app: Application, listener: socket.socket, slow_s: float) -> Asy
 
 
 @asynccontextmanager
-async def http2(app: Application, listener: socket.socket, slow_s: float) -> AsyncIterator[None]:
+async def http2(app: Application, listener: socket.socket) -> AsyncIterator[None]:
     """hypercorn, as long as the block lasts: HTTP/2 with prior knowledge, and HTTP/1.1."""
     config = hypercorn.Config()
     config.bind = [f"fd://{listener.detach()}"]
@@ -76,7 +75,7 @@ async def http2(app: Application, listener: socket.socket, slow_s: float) -> Asy
     config.errorlog = logging.getLogger("gateway.http2")
     config.loglevel = "WARNING"
     stop = asyncio.Event()
-    served: Any = _without_lifespan(given_up(app, slow_s))
+    served: Any = _without_lifespan(app)
     serving = asyncio.create_task(hypercorn.asyncio.serve(served, config, shutdown_trigger=stop.wait, mode="asgi"))
     try:
         yield

@@ -57,8 +57,9 @@ class GatewayProcess:
                 raise ServiceUnreachable(f"the gateway does not come up: {self.log[-2_000:]}")
             time.sleep(_LOOK_S)
         told = json.loads(ready.read_bytes())
-        self.url, self.http2 = (f"http://{told['host']}:{told.get(name)}" for name in ("port", "http2_port"))
-        self.grpc = f"{told['host']}:{told.get('grpc_port')}"
+        host = f"[{told['host']}]" if ":" in told["host"] else told["host"]
+        self.url, self.http2 = (f"http://{host}:{told.get(name)}" for name in ("port", "http2_port"))
+        self.grpc = f"{host}:{told.get('grpc_port')}"
 
     def terminate(self) -> None:
         """Ask it to end, and do not wait."""

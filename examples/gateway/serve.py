@@ -19,13 +19,15 @@ from examples.gateway.listeners import bound, http1, http2
 from examples.gateway.models.loaded import Models
 from examples.gateway.parts import Parts
 from examples.gateway.settings import Settings
-from quotaloop.edge.asgi import Metered
+from examples.gateway.slow_clients import Patience
+from quotaloop.edge.asgi import Application, Metered
 from quotaloop.edge.emitter.emitter import Emitter
 from quotaloop.edge.emitter.folder import FolderOutlet
 from quotaloop.edge.emitter.outlet import Outlet
 from quotaloop.errors import UsageError
 
 _LOG = logging.getLogger("gateway")
+_LAST_WORD_S = 0.5  # for a client to take that its answer is cut
 
 
 async def serve(settings: Settings) -> None:
@@ -44,7 +46,8 @@ async def serve(settings: Settings) -> None:
         closing.push_async_callback(edge.close)
         if follower is not None:
             closing.callback(follower.start().stop)
-        ports = await _listen(settings, parts, Metered(app, edge), closing)
+        patience = Patience(Metered(app, edge), settings.slow_s)
+        ports = await _listen(settings, parts, patience, closing)
         closing.push_async_callback(app.state.peers.close)
         await parts.models.train()
         parts.lifecycle.started()
@@ -54,17 +57,18 @@ async def serve(settings: Settings) -> None:
         if not await parts.lifecycle.drain(settings.graceful_s):
             _LOG.warning("answers still under way after %g s are cut", settings.graceful_s)
         edge.stopping()
+        patience.ends_in(_LAST_WORD_S)
         await parts.lifecycle.cut()
 
 
-async def _listen(settings: Settings, parts: Parts, app: Metered, closing: AsyncExitStack) -> dict[str, int]:
+async def _listen(settings: Settings, parts: Parts, app: Application, closing: AsyncExitStack) -> dict[str, int]:
     """Open what the settings name, to be closed in the end; the ports, by name."""
     ports: dict[str, int] = {}
     for name, port, listen in (("port", settings.port, http1), ("http2_port", settings.http2_port, http2)):
         if port >= 0:
             listener = bound(settings.host, port)
             ports[name] = int(listener.getsockname()[1])
-            await closing.enter_async_context(listen(app, listener, settings.slow_s))
+            await closing.enter_async_context(listen(app, listener))
     if settings.grpc_port >= 0:
         server = grpc_service.server(parts)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host

@@ -14,24 +14,39 @@ class TooSlow(Exception):
     """The client took nothing for longer than it may."""
 
 
-def given_up(app: Application, slow_s: float) -> Application:
-    """The application, cut off where one message of an answer over HTTP does not leave within ``slow_s``."""
+class Patience:
+    """An application, cut off where one message of an answer over HTTP does not leave within ``slow_s``."""
 
-    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, app: Application, slow_s: float) -> None:
+        self._app, self._slow_s = app, slow_s
+        self._sending: set[asyncio.Timeout] = set()
+
+    def ends_in(self, seconds: float) -> None:
+        """From now on no message may take longer than that, those under way included."""
+        self._slow_s = min(self._slow_s, seconds)
+        when = asyncio.get_running_loop().time() + seconds
+        for timeout in self._sending:
+            if not timeout.expired():
+                timeout.reschedule(min(timeout.when() or when, when))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection or request."""
         if scope["type"] != "http":
-            await app(scope, receive, send)
+            await self._app(scope, receive, send)
             return
 
         async def bounded(message: Message) -> None:
             try:
-                async with asyncio.timeout(slow_s):
-                    await send(message)
+                async with asyncio.timeout(self._slow_s) as timeout:
+                    self._sending.add(timeout)
+                    try:
+                        await send(message)
+                    finally:
+                        self._sending.discard(timeout)
             except TimeoutError as error:
-                raise TooSlow(f"nothing was read for {slow_s:g} s") from error
+                raise TooSlow("nothing was read for too long") from error
 
         try:
-            await app(scope, receive, bounded)
+            await self._app(scope, receive, bounded)
         except TooSlow as error:
             _LOG.info("an answer is cut off: %s", error)
-
-    return served

@@ -16,6 +16,7 @@ _CASES = ("success", "leaves", "fragile", "refused")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One that takes 10 ms a token; each protocol and case has a tenant, so that limits are its own."""
     tenants = [f"{protocol}-{case}" for protocol in (*ALL, "multipart") for case in _CASES]
+    tenants.append("webrtc-floods")
     yield from _running(Gateway(tmp_path_factory.mktemp("gateway"), tenants, pace_ms=10))
 
 

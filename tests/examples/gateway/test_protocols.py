@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from examples.gateway.clients import upload
 from examples.gateway.clients.answer import Answer
 from examples.gateway.clients.connection import Connection
 from examples.gateway.clients.prompt import Prompt, Version
-from tests.examples.gateway.running_gateway import Gateway
+from examples.gateway.clients.rtc import Peer
+from tests.examples.gateway.in_process import ASKED
+from tests.examples.gateway.running_gateway import PATIENCE_S, Gateway
 from tests.examples.gateway.speaking import ALL, IN_EVENTS, STREAMED, WHOLE, converse
 
 pytestmark = pytest.mark.slow
@@ -148,6 +151,30 @@ def test_a_model_that_fails_in_the_middle_is_an_error_with_the_tokens_before_it(
         assert "ttft_ms" in event
     else:
         assert event["status"] == answer.status == 500
+
+
+def test_a_peer_of_webrtc_that_sends_more_than_may_wait_is_cut_off_and_nothing_else_is(gateway: Gateway) -> None:
+    tenant = "webrtc-floods"
+
+    async def flood() -> None:
+        peer = await Peer.open(gateway.url, gateway.keys[tenant], lambda _: None)
+        try:
+            for number in range(200):
+                await peer._send(json.dumps({"type": "message", "id": str(number), **ASKED, "max_tokens": 1_000}))
+            while peer.is_open:
+                await asyncio.wait_for(peer._received.get(), PATIENCE_S)
+        finally:
+            await peer.close()
+
+    asyncio.run(flood())
+    answer = asyncio.run(converse(gateway, "webrtc", tenant, SHORT))
+    assert answer.outcome == "ok"
+    events = gateway.events_of(tenant, 3)
+    assert [event["outcome"] for event in events if event.get("operation") == "signal"] == ["ok", "ok"]
+    *cut, last = (event for event in events if event.get("operation") != "signal")
+    assert (last["outcome"], last["output_tokens"]) == ("ok", 12)
+    assert len(cut) <= 1  # of 200, one could be under way
+    assert all(event["outcome"] != "ok" for event in cut)
 
 
 def test_an_upload_that_is_no_picture_is_an_error(gateway: Gateway) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -43,6 +44,35 @@ def test_sessions_are_read_with_what_they_print() -> None:
     assert list(session(page)) == [("curl -s $GATEWAY/a \\\n  -d x", '{"a":[...]}\n\nb'), ("curl $GATEWAY/c", "")]
     assert pattern('{"a":[...]}').fullmatch('{"a":1, "b":2}')
     assert not pattern('{"a":[...]}').fullmatch('{"b":1}')
+
+
+def test_load_is_put_on_a_gateway_as_the_page_says(tmp_path: Path) -> None:
+    text = (ROOT / PAGES[0]).read_text("utf-8")
+    block = next(
+        found for found in re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE) if ".load" in found
+    )
+    keys, serve, load = re.split(r"\n(?=python )", block.strip())
+    assert keys.startswith("python -m examples.gateway keys --tenants noisy,quiet ")
+    assert serve == "python -m examples.gateway serve --http2-port 8082 --grpc-port 8081 &"
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
+    }
+    gateway = Gateway(tmp_path, [], faults=0)
+    subprocess.run(["bash", "-c", keys], cwd=tmp_path, env=environment, check=True)
+    try:
+        gateway.start()  # at ports that are free, instead of those that the page names
+        load = load.replace("http://127.0.0.1:8080", gateway.url).replace("http://127.0.0.1:8082", gateway.http2)
+        load = load.replace("127.0.0.1:8081", gateway.grpc).replace("--seconds 10", "--seconds 1") + " --json"
+        done = subprocess.run(
+            ["bash", "-c", load], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        rows = json.loads(done.stdout)["calls"]
+        assert {(row["tenant"], row["protocol"]) for row in rows} >= {("noisy", "grpc"), ("noisy", "sse")}
+        assert all(row["attempts"] == row["ok"] + row["refused"] for row in rows), rows
+    finally:
+        gateway.kill()
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

@@ -9,14 +9,15 @@ from urllib.parse import urlsplit
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from h2.events import ResponseReceived
 from h2.settings import SettingCodes, Settings
 
 from tests.examples.gateway.in_process import ASKED
-from tests.examples.gateway.running_gateway import Gateway
+from tests.examples.gateway.running_gateway import PATIENCE_S, Gateway
 
 
 def asking_without_a_window(gateway: Gateway, tenant: str) -> socket.socket:
-    """Ask for a stream, of which not a byte may be sent."""
+    """Ask for a stream, of which not a byte may be sent; its head has come."""
     address = urlsplit(gateway.http2)
     client = socket.create_connection((address.hostname, address.port))
     connection = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
@@ -27,7 +28,23 @@ def asking_without_a_window(gateway: Gateway, tenant: str) -> socket.socket:
     connection.send_headers(1, list((head | fields).items()))
     connection.send_data(1, json.dumps({**ASKED, "stream": True}).encode(), end_stream=True)
     client.sendall(connection.data_to_send())
+    client.settimeout(PATIENCE_S)
+    while not any(isinstance(event, ResponseReceived) for event in connection.receive_data(client.recv(65_536))):
+        pass
     return client
+
+
+def test_a_gateway_that_ends_does_not_wait_for_a_client_that_does_not_read(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, ["acme"], slow_s=PATIENCE_S * 10, graceful_s=0.2)
+    try:
+        gateway.start()
+        with asking_without_a_window(gateway, "acme"):
+            assert gateway.stop() == 0
+        (event,) = (event for event in gateway.events() if event["tenant"] == "acme")
+        assert event["outcome"] == "error"
+        assert "Traceback" not in gateway.log
+    finally:
+        gateway.kill()
 
 
 def test_a_client_of_http2_that_does_not_read_is_given_up(tmp_path: Path) -> None:
