@@ -1,8 +1,9 @@
-"""What the whole of the tests shares: one Spark session, which every run in this process uses, and one cluster."""
+"""What all tests share: one Spark session, which every run in this process uses, one cluster, one Redis."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from peers.redis_server import RedisServer
 from quotaloop.settings import Settings
 from tests.servers import Cluster
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+    from redis import Redis
 
 _RUNNING = os.environ.get("QUOTALOOP_TEST_CLUSTER")  # the --dir of a cluster that is used, and left running
 
@@ -79,3 +82,22 @@ def hdfs_cluster(cluster: Cluster) -> Cluster:
     """The cluster with HDFS ready."""
     cluster.up("namenode", "datanode")
     return cluster
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis for all tests; who kills or stops it starts it again."""
+    if shutil.which("redis-server") is None:
+        pytest.fail("redis-server is not installed; make test-peers installs it")
+    with RedisServer(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def redis_client(redis_server: RedisServer) -> Iterator[Redis]:
+    """Of that Redis, emptied."""
+    from quotaloop.limiter.redis_store import connect
+
+    with connect(redis_server.url, timeout_ms=5_000) as client:
+        client.flushall()
+        yield client

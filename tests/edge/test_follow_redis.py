@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ from redis import Redis
 
 from peers.redis_server import RedisServer
 from quotaloop.edge.follow import Follower, from_redis
-from quotaloop.limiter.redis_store import connect
 from quotaloop.settings import Settings
 from quotaloop.sinks.redis.sink import RedisSink
 from quotaloop.sinks.sink import Sink
@@ -23,30 +20,14 @@ from tests.sinks.pushes import sink
 KEY = "quotaloop:policy"
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    if shutil.which("redis-server") is None:
-        pytest.fail("redis-server is not installed; make test-peers installs it")
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
 @pytest.fixture
-def client(running: RedisServer) -> Iterator[Redis]:
-    """Of an empty Redis."""
-    with connect(running.url, timeout_ms=5_000) as opened:
-        opened.flushall()
-        yield opened
-
-
-@pytest.fixture
-def redis(running: RedisServer, client: Redis, tmp_path: Path) -> Sink:  # noqa: ARG001 - it is emptied
-    return sink(RedisSink, tmp_path, url=running.url, settings=Settings(patience=5_000))
+def redis(redis_server: RedisServer, redis_client: Redis, tmp_path: Path) -> Sink:  # noqa: ARG001 - it is emptied
+    return sink(RedisSink, tmp_path, url=redis_server.url, settings=Settings(patience=5_000))
 
 
 @pytest.mark.peers
-def test_each_policy_that_is_published_to_redis_is_loaded_once(running: RedisServer, redis: Sink) -> None:
-    read = from_redis(running.url, timeout_ms=5_000)
+def test_each_policy_that_is_published_to_redis_is_loaded_once(redis_server: RedisServer, redis: Sink) -> None:
+    read = from_redis(redis_server.url, timeout_ms=5_000)
     made = follower(read)
     assert (made.look(), made.problem, left(made.limiter)) == (False, "", 1)
     redis.publish(epoch(1))
@@ -60,14 +41,14 @@ def test_each_policy_that_is_published_to_redis_is_loaded_once(running: RedisSer
 
 @pytest.mark.peers
 def test_the_whole_policy_is_fetched_only_when_its_epoch_has_changed(
-    running: RedisServer, redis: Sink, client: Redis
+    redis_server: RedisServer, redis: Sink, redis_client: Redis
 ) -> None:
     redis.publish(epoch(1))
-    read = from_redis(running.url, timeout_ms=5_000)
+    read = from_redis(redis_server.url, timeout_ms=5_000)
     first = read()
-    client.config_resetstat()
+    redis_client.config_resetstat()
     assert [read() is first for _ in range(5)] == [True] * 5
-    calls = client.info("commandstats")
+    calls = redis_client.info("commandstats")
     assert calls["cmdstat_hget"]["calls"] == 5
     assert "cmdstat_hmget" not in calls
     redis.publish(epoch(2))
@@ -75,11 +56,13 @@ def test_the_whole_policy_is_fetched_only_when_its_epoch_has_changed(
 
 
 @pytest.mark.peers
-def test_a_policy_lies_under_the_prefix_that_was_chosen(running: RedisServer, client: Redis, tmp_path: Path) -> None:
-    assert client.keys() == []
-    sink(RedisSink, tmp_path, url=running.url, prefix="other").publish(epoch(4))
-    assert from_redis(running.url, timeout_ms=5_000)() is None
-    assert from_redis(running.url, prefix="other", timeout_ms=5_000)() == epoch(4)
+def test_a_policy_lies_under_the_prefix_that_was_chosen(
+    redis_server: RedisServer, redis_client: Redis, tmp_path: Path
+) -> None:
+    assert redis_client.keys() == []
+    sink(RedisSink, tmp_path, url=redis_server.url, prefix="other").publish(epoch(4))
+    assert from_redis(redis_server.url, timeout_ms=5_000)() is None
+    assert from_redis(redis_server.url, prefix="other", timeout_ms=5_000)() == epoch(4)
 
 
 @pytest.mark.peers
@@ -94,16 +77,16 @@ def test_a_policy_lies_under_the_prefix_that_was_chosen(running: RedisServer, cl
     ],
 )
 def test_what_in_redis_is_no_policy_changes_nothing(
-    running: RedisServer, redis: Sink, client: Redis, command: tuple[Any, ...], said: str
+    redis_server: RedisServer, redis: Sink, redis_client: Redis, command: tuple[Any, ...], said: str
 ) -> None:
     redis.publish(epoch(1))
-    made = follower(from_redis(running.url, timeout_ms=5_000))
+    made = follower(from_redis(redis_server.url, timeout_ms=5_000))
     made.look()
-    client.execute_command(*command)
+    redis_client.execute_command(*command)
     assert [made.look(), made.look()] == [False, False]
     assert said in made.problem
     assert left(made.limiter) == 10
-    client.delete(KEY)
+    redis_client.delete(KEY)
     assert (made.look(), made.problem, left(made.limiter)) == (False, "", 10)
     redis.publish(epoch(3))
     assert (made.look(), left(made.limiter)) == (True, 30)
@@ -118,17 +101,17 @@ def loaded(made: Follower) -> None:
 
 
 @pytest.mark.peers
-def test_while_redis_does_not_answer_the_limiter_keeps_its_policy(running: RedisServer, redis: Sink) -> None:
+def test_while_redis_does_not_answer_the_limiter_keeps_its_policy(redis_server: RedisServer, redis: Sink) -> None:
     redis.publish(epoch(1))
-    made = follower(from_redis(running.url, timeout_ms=100))
+    made = follower(from_redis(redis_server.url, timeout_ms=100))
     loaded(made)
-    running.stop()
+    redis_server.stop()
     try:
         assert not made.look()
-        assert made.problem.startswith(f"Redis at 127.0.0.1:{running.port} does not answer")
+        assert made.problem.startswith(f"Redis at 127.0.0.1:{redis_server.port} does not answer")
         assert left(made.limiter) == 10
     finally:
-        running.go_on()
+        redis_server.go_on()
     redis.publish(epoch(2))
     loaded(made)
     assert (made.problem, left(made.limiter)) == ("", 20)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-
 import pytest
 
 from peers.redis_server import RedisServer
@@ -12,24 +9,9 @@ from quotaloop.limiter.memory import MemoryStore
 from quotaloop.limiter.store import CounterStore
 
 
-@pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis that runs for all tests; it is emptied before each that asks for it by ``redis``."""
-    if shutil.which("redis-server") is None:
-        pytest.fail("redis-server is not installed; make test-peers installs it")
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture
-def redis_url(redis_server: RedisServer) -> str:
+def redis_url(redis_server: RedisServer, redis_client: object) -> str:  # noqa: ARG001 - it is emptied
     """Where an empty Redis answers."""
-    from redis import Redis
-
-    with Redis.from_url(redis_server.url) as client:
-        client.flushall()
     return redis_server.url
 
 

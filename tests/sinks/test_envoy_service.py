@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 import subprocess
 import time
 from collections import Counter
@@ -36,14 +35,11 @@ YEAR = 365 * 86_400  # a window that does not end during a test, but once a year
 LARGE = Scope(model="large", api_version="*")
 
 
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    if shutil.which("redis-server") is None or not SERVICE.exists():
+@pytest.fixture
+def redis(redis_server: RedisServer, redis_client: Redis) -> RedisServer:  # noqa: ARG001 - it is emptied
+    if not SERVICE.exists():
         pytest.fail("the rate limit service is not installed; make test-peers installs it")
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
+    return redis_server
 
 
 @pytest.fixture
@@ -54,7 +50,6 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(redis: RedisServer, tmp_path: Path, folder: Path) -> Iterator[EnvoyServer]:
     """An instance without rules, over an empty Redis."""
-    Redis(port=redis.port).flushall()
     folder.mkdir()
     running = EnvoyServer(redis, folder / "current", tmp_path / "log")
     try:

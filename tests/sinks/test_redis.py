@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -50,27 +49,9 @@ sink(RedisSink, folder, url=url).publish(parse((folder / "policy.json").read_byt
 """
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    if shutil.which("redis-server") is None:
-        pytest.fail("redis-server is not installed; make test-peers installs it")
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture
-def client(running: RedisServer) -> Iterator[Redis]:
-    """Of an empty Redis."""
-    with connect(running.url, timeout_ms=5_000) as opened:
-        opened.flushall()
-        yield opened
-
-
-@pytest.fixture
-def sink(running: RedisServer, client: Redis, tmp_path: Path) -> Sink:  # noqa: ARG001 - it is emptied
-    return made(RedisSink, tmp_path, url=running.url, settings=Settings(patience=2_000))
+def sink(redis_server: RedisServer, redis_client: Redis, tmp_path: Path) -> Sink:  # noqa: ARG001 - it is emptied
+    return made(RedisSink, tmp_path, url=redis_server.url, settings=Settings(patience=2_000))
 
 
 def publisher(folder: Path, url: str, policy: Policy, **environment: str) -> subprocess.Popen[bytes]:
@@ -84,41 +65,41 @@ def publisher(folder: Path, url: str, policy: Policy, **environment: str) -> sub
 
 
 @pytest.mark.peers
-def test_the_policy_lies_under_one_key_byte_for_byte_with_its_epoch(sink: Sink, client: Redis) -> None:
-    assert (sink.epoch(), sink.drift(GOOD), read(client)) == (None, [f"{KEY} is missing"], None)
+def test_the_policy_lies_under_one_key_byte_for_byte_with_its_epoch(sink: Sink, redis_client: Redis) -> None:
+    assert (sink.epoch(), sink.drift(GOOD), read(redis_client)) == (None, [f"{KEY} is missing"], None)
     sink.publish(GOOD)
-    assert client.hgetall(KEY) == {b"epoch": b"7", b"policy": render(GOOD)}
-    assert (sink.epoch(), sink.drift(GOOD), read(client)) == (7, [], GOOD)
+    assert redis_client.hgetall(KEY) == {b"epoch": b"7", b"policy": render(GOOD)}
+    assert (sink.epoch(), sink.drift(GOOD), read(redis_client)) == (7, [], GOOD)
 
 
 @pytest.mark.peers
-def test_the_key_begins_with_the_prefix(running: RedisServer, client: Redis, tmp_path: Path) -> None:
-    made(RedisSink, tmp_path, url=running.url, prefix="edge").publish(GOOD)
-    assert client.keys() == [b"edge:policy"]
-    assert (read(client), read(client, "edge")) == (None, GOOD)
+def test_the_key_begins_with_the_prefix(redis_server: RedisServer, redis_client: Redis, tmp_path: Path) -> None:
+    made(RedisSink, tmp_path, url=redis_server.url, prefix="edge").publish(GOOD)
+    assert redis_client.keys() == [b"edge:policy"]
+    assert (read(redis_client), read(redis_client, "edge")) == (None, GOOD)
 
 
 @pytest.mark.peers
-def test_a_newer_epoch_takes_the_place_of_the_older_also_with_older_limits(sink: Sink, client: Redis) -> None:
+def test_a_newer_epoch_takes_the_place_of_the_older_also_with_older_limits(sink: Sink, redis_client: Redis) -> None:
     sink.publish(GOOD)
     newer = made_policy(8, limit("acme", "requests", 10))
     assert sink.drift(newer) == [f"{KEY} holds policy 7"]
     sink.publish(newer)
     assert sink.drift(GOOD) == [f"{KEY} holds policy 8"]
     sink.publish(replace(GOOD, epoch=9))
-    assert read(client) == replace(GOOD, epoch=9)
+    assert read(redis_client) == replace(GOOD, epoch=9)
 
 
 @pytest.mark.peers
 @pytest.mark.parametrize("refused", REFUSED)
 def test_a_policy_that_is_not_valid_or_older_leaves_the_last_good_one(
-    sink: Sink, client: Redis, refused: Policy
+    sink: Sink, redis_client: Redis, refused: Policy
 ) -> None:
     sink.publish(GOOD)
     with pytest.raises(CheckRefused, match="refused whole"):
         sink.publish(refused)
     assert sink.drift(GOOD) == []
-    assert read(client) == GOOD
+    assert read(redis_client) == GOOD
 
 
 @pytest.mark.peers
@@ -148,15 +129,15 @@ def test_a_limit_that_the_limiter_cannot_count_exactly_is_refused_by_name(tmp_pa
 
 
 @pytest.mark.peers
-def test_limiters_hear_of_what_changed_and_of_nothing_else(sink: Sink, client: Redis) -> None:
-    with client.pubsub(ignore_subscribe_messages=True) as heard:
+def test_limiters_hear_of_what_changed_and_of_nothing_else(sink: Sink, redis_client: Redis) -> None:
+    with redis_client.pubsub(ignore_subscribe_messages=True) as heard:
         heard.subscribe(KEY)
         assert heard.get_message(timeout=5) is None  # the subscription itself
         for policy in (GOOD, GOOD, replace(GOOD, epoch=8)):
             sink.publish(policy)
         with pytest.raises(CheckRefused):
             sink.publish(GOOD)
-        client.publish(KEY, "end")
+        redis_client.publish(KEY, "end")
         said = []
         while b"end" not in said:
             message = heard.get_message(timeout=5)
@@ -167,60 +148,62 @@ def test_limiters_hear_of_what_changed_and_of_nothing_else(sink: Sink, client: R
 
 @pytest.mark.peers
 @pytest.mark.parametrize("field", ["policy", "epoch"])
-def test_what_somebody_changed_is_drift_until_it_is_published_again(sink: Sink, client: Redis, field: str) -> None:
+def test_what_somebody_changed_is_drift_until_it_is_published_again(
+    sink: Sink, redis_client: Redis, field: str
+) -> None:
     sink.publish(GOOD)
     changed = {"policy": render(GOOD).replace(b'"limit": 50', b'"limit": 90'), "epoch": b"07"}
-    client.hset(KEY, field, changed[field])
+    redis_client.hset(KEY, field, changed[field])
     assert sink.drift(GOOD) == [f"{KEY} is not policy 7 as published, somebody changed it"]
     sink.publish(GOOD)
-    assert (sink.drift(GOOD), read(client)) == ([], GOOD)
+    assert (sink.drift(GOOD), read(redis_client)) == ([], GOOD)
 
 
 @pytest.mark.peers
-def test_an_epoch_that_is_not_that_of_the_policy_is_drift_and_read_by_nobody(sink: Sink, client: Redis) -> None:
+def test_an_epoch_that_is_not_that_of_the_policy_is_drift_and_read_by_nobody(sink: Sink, redis_client: Redis) -> None:
     sink.publish(GOOD)
-    client.hset(KEY, "epoch", 6)
+    redis_client.hset(KEY, "epoch", 6)
     assert sink.drift(GOOD) == [f"{KEY} holds policy 6"]
     with pytest.raises(CheckRefused, match="policy 7 under another epoch"):
-        read(client)
-    client.hset(KEY, "policy", "{}")
+        read(redis_client)
+    redis_client.hset(KEY, "policy", "{}")
     with pytest.raises(CheckRefused, match="refused whole"):
-        read(client)
+        read(redis_client)
     sink.publish(GOOD)
     assert sink.drift(GOOD) == []
 
 
 @pytest.mark.peers
-def test_a_key_that_cannot_be_compared_with_is_not_written_over(sink: Sink, client: Redis) -> None:
+def test_a_key_that_cannot_be_compared_with_is_not_written_over(sink: Sink, redis_client: Redis) -> None:
     def of_another_type() -> None:
-        client.set(KEY, b"something")
+        redis_client.set(KEY, b"something")
 
     def without_epoch() -> None:
-        client.hset(KEY, mapping={"policy": render(replace(GOOD, epoch=9))})
+        redis_client.hset(KEY, mapping={"policy": render(replace(GOOD, epoch=9))})
 
     def of_no_number() -> None:
-        client.hset(KEY, mapping={"policy": render(GOOD), "epoch": "nine"})
+        redis_client.hset(KEY, mapping={"policy": render(GOOD), "epoch": "nine"})
 
     for spoil in (of_another_type, without_epoch, of_no_number):
-        client.delete(KEY)
+        redis_client.delete(KEY)
         spoil()
-        lies = client.dump(KEY)
+        lies = redis_client.dump(KEY)
         for ask in (sink.epoch, lambda: sink.publish(GOOD)):
             with pytest.raises(CheckRefused, match="remove it and publish again"):
                 ask()
         (line,) = sink.drift(GOOD)
         assert "remove it and publish again" in line
-        assert client.dump(KEY) == lies
+        assert redis_client.dump(KEY) == lies
 
 
 @pytest.mark.peers
 def test_many_publishers_at_once_end_with_the_greatest_epoch_and_never_go_back(
-    running: RedisServer, client: Redis, tmp_path: Path
+    redis_server: RedisServer, redis_client: Redis, tmp_path: Path
 ) -> None:
     start, done, went_back = threading.Barrier(9), threading.Event(), []
 
     def publish(mine: range) -> None:  # all are near the newest all the time
-        sink = made(RedisSink, tmp_path, url=running.url)
+        sink = made(RedisSink, tmp_path, url=redis_server.url)
         start.wait()
         for epoch in mine:
             with suppress(CheckRefused):
@@ -229,7 +212,7 @@ def test_many_publishers_at_once_end_with_the_greatest_epoch_and_never_go_back(
     def watch() -> None:
         newest = 0
         start.wait()
-        with connect(running.url, timeout_ms=5_000) as mine:
+        with connect(redis_server.url, timeout_ms=5_000) as mine:
             while not done.is_set():
                 found = read(mine)
                 epoch = found.epoch if found else 0
@@ -246,71 +229,78 @@ def test_many_publishers_at_once_end_with_the_greatest_epoch_and_never_go_back(
     done.set()
     watcher.join()
     assert went_back == []
-    assert read(client) == replace(GOOD, epoch=800)
+    assert read(redis_client) == replace(GOOD, epoch=800)
 
 
 @pytest.mark.peers
 @pytest.mark.parametrize("point", faults.REDIS_SINK_POINTS)
 def test_a_publisher_that_was_killed_has_published_whole_or_nothing(
-    sink: Sink, running: RedisServer, client: Redis, tmp_path: Path, point: str
+    sink: Sink, redis_server: RedisServer, redis_client: Redis, tmp_path: Path, point: str
 ) -> None:
     sink.publish(GOOD)
     newer = made_policy(8, limit("acme", "requests", 10))
-    with publisher(tmp_path, running.url, newer, QUOTALOOP_KILL_AT=point) as killed:
+    with publisher(tmp_path, redis_server.url, newer, QUOTALOOP_KILL_AT=point) as killed:
         _, err = killed.communicate(timeout=60)
     assert killed.returncode == -signal.SIGKILL, err
-    assert read(client) == (GOOD if point == "redis_sink:checked" else newer)
+    assert read(redis_client) == (GOOD if point == "redis_sink:checked" else newer)
     sink.publish(newer)
-    assert (sink.drift(newer), read(client)) == ([], newer)
+    assert (sink.drift(newer), read(redis_client)) == ([], newer)
 
 
 @pytest.mark.peers
-def test_a_redis_that_is_killed_stopped_or_started_empty(running: RedisServer, tmp_path: Path, client: Redis) -> None:
-    patient = made(RedisSink, tmp_path, url=running.url, settings=Settings(patience=500))
+def test_a_redis_that_is_killed_stopped_or_started_empty(
+    redis_server: RedisServer, tmp_path: Path, redis_client: Redis
+) -> None:
+    patient = made(RedisSink, tmp_path, url=redis_server.url, settings=Settings(patience=500))
     patient.publish(GOOD)
-    running.kill()
+    redis_server.kill()
     try:
-        for ask in (lambda: patient.publish(GOOD), patient.epoch, lambda: patient.drift(GOOD), lambda: read(client)):
-            with pytest.raises(ServiceUnreachable, match=f"Redis at 127.0.0.1:{running.port} does not answer"):
+        for ask in (
+            lambda: patient.publish(GOOD),
+            patient.epoch,
+            lambda: patient.drift(GOOD),
+            lambda: read(redis_client),
+        ):
+            with pytest.raises(ServiceUnreachable, match=f"Redis at 127.0.0.1:{redis_server.port} does not answer"):
                 ask()
     finally:
-        running.start()
+        redis_server.start()
     assert patient.drift(GOOD) == [f"{KEY} is missing"]
     patient.publish(GOOD)
     assert patient.drift(GOOD) == []
-    running.stop()
+    redis_server.stop()
     try:
         began = time.monotonic()
         with pytest.raises(ServiceUnreachable, match="does not answer"):
             patient.publish(replace(GOOD, epoch=8))
         assert time.monotonic() - began < 3
     finally:
-        running.go_on()
+        redis_server.go_on()
 
 
 @pytest.mark.peers
-def test_a_redis_that_takes_no_more_is_said_and_keeps_the_last_policy(sink: Sink, client: Redis) -> None:
+def test_a_redis_that_takes_no_more_is_said_and_keeps_the_last_policy(sink: Sink, redis_client: Redis) -> None:
     sink.publish(GOOD)
-    client.config_set("maxmemory", "1")
+    redis_client.config_set("maxmemory", "1")
     try:
         with pytest.raises(ServiceUnreachable, match=r"does not do it: .*memory"):
             sink.publish(replace(GOOD, epoch=8))
     finally:
-        client.config_set("maxmemory", "0")
-    assert read(client) == GOOD
+        redis_client.config_set("maxmemory", "0")
+    assert read(redis_client) == GOOD
 
 
 @pytest.mark.peers
-def test_a_password_is_in_no_error(running: RedisServer, client: Redis, tmp_path: Path) -> None:
-    client.config_set("requirepass", "the-right-one")
+def test_a_password_is_in_no_error(redis_server: RedisServer, redis_client: Redis, tmp_path: Path) -> None:
+    redis_client.config_set("requirepass", "the-right-one")
     try:
-        url = f"redis://:{PASSWORD}@127.0.0.1:{running.port}/0?client_name={PASSWORD}"
+        url = f"redis://:{PASSWORD}@127.0.0.1:{redis_server.port}/0?client_name={PASSWORD}"
         with pytest.raises(ServiceUnreachable, match=r"Redis at 127\.0\.0\.1") as found:
             made(RedisSink, tmp_path, url=url).publish(GOOD)
         assert PASSWORD not in "".join(map(str, chain(found.value)))
-        made(RedisSink, tmp_path, url=f"redis://:the-right-one@127.0.0.1:{running.port}/0").publish(GOOD)
+        made(RedisSink, tmp_path, url=f"redis://:the-right-one@127.0.0.1:{redis_server.port}/0").publish(GOOD)
     finally:
-        with connect(f"redis://:the-right-one@127.0.0.1:{running.port}/0", timeout_ms=5_000) as opened:
+        with connect(f"redis://:the-right-one@127.0.0.1:{redis_server.port}/0", timeout_ms=5_000) as opened:
             opened.config_set("requirepass", "")
 
 
@@ -391,7 +381,7 @@ def of(history: History, number: int) -> dict[str, str]:
 
 
 @pytest.mark.peers
-def test_our_limiter_decides_by_what_was_published_as_the_backtest_does(sink: Sink, client: Redis) -> None:
+def test_our_limiter_decides_by_what_was_published_as_the_backtest_does(sink: Sink, redis_client: Redis) -> None:
     large = Scope(model="large", api_version="*")
     policy = made_policy(
         7,
@@ -404,9 +394,9 @@ def test_our_limiter_decides_by_what_was_published_as_the_backtest_does(sink: Si
     safe = {kind: Rate(limit=40, per_seconds=60, burst=90) for kind in KINDS}
     policy = replace(policy, safe_capacity=safe | {"compute": Rate(limit=400_000, per_seconds=60, burst=900_000)})
     sink.publish(policy)
-    found = read(client)
+    found = read(redis_client)
     assert found is not None
-    store = RedisStore(client, secret=b"secret", clock="caller", hold_ms=10**9)
+    store = RedisStore(redis_client, secret=b"secret", clock="caller", hold_ms=10**9)
     limiter = Limiter(store, safe_capacity={kind: Rate(limit=1, per_seconds=60, burst=1) for kind in KINDS})
     limiter.load(found)
     for seed, tenant in enumerate(("acme", "globex", "initech")):
