@@ -12,6 +12,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LOCKING := build/locking
 STORE := ./store
+# Cluster and Spark are used by one process each; more than two have little to share.
+PARALLEL := -n 2 --dist loadgroup
 PIP := -m pip --quiet --disable-pip-version-check --no-input
 # From the command line alone: a terminal's own LINES does not count.
 BENCH_LINES := $(if $(filter command line,$(origin LINES)),$(LINES))
@@ -51,7 +53,7 @@ demo-loop: setup redis ## A noisy day, limits from it, the next day under them i
 	TZ=UTC $(BIN)/python -m examples.loop
 
 test: setup maven ## Run the whole test suite; ARGS='-k name' for a part
-	TZ=UTC $(BIN)/python -m pytest $(ARGS)
+	TZ=UTC $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-peers: setup redis envoy mosquitto ## Run the tests that need servers of other makers; ARGS='-k name' for a part
 	TZ=UTC $(BIN)/python -m pytest -m peers $(ARGS)

@@ -36,6 +36,15 @@ _QUICK = {
 _QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes run tests, all that share a server stay in one of them, and so does a file."""
+    for item in items:
+        used = getattr(item, "fixturenames", ())
+        shared = next((name for name in ("cluster", "spark") if name in used), None)
+        item.add_marker(pytest.mark.xdist_group(shared or item.nodeid.partition("::")[0]))
+
+
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """A local session, open until the last test; ``runtime.session`` finds it and leaves it open."""
