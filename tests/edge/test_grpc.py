@@ -1,80 +1,29 @@
+"""What calls of gRPC come to, the same on servers of both kinds."""
+
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import grpc
 import pytest
 from grpc import StatusCode
 
-from quotaloop.edge import current
-from quotaloop.edge.aio_grpc import MeteredInterceptor
-from tests.edge.metering import Metering, metering
-
-SERVICE = "quotaloop.v1.Chat"
-ACME = (("authorization", "Bearer acme-key"),)
+from quotaloop.edge import Route
+from tests.edge.grpc_servers import ACME, SERVERS, SERVICE, Run, Stops, run_on
+from tests.edge.metering import ROUTES, metering
 
 
-async def _tokens(request: bytes, _: Any) -> AsyncIterator[bytes]:
-    """A token a byte; ``!`` raises, ``?`` waits for ever."""
-    for byte in request:
-        if byte == ord("!"):
-            raise RuntimeError("broken")
-        if byte == ord("?"):
-            await asyncio.Event().wait()
-        current().output_tokens += 1
-        yield bytes([byte])
+@pytest.fixture(params=["aio", "threads"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Serve by this kind of server while a client works."""
+    return partial(run_on, SERVERS[request.param])
 
 
-async def _written(request: bytes, context: Any) -> None:
-    for byte in request:
-        await context.write(bytes([byte]))
-
-
-async def _single(request: bytes, context: Any) -> bytes:
-    if request == b"missing":
-        await context.abort(StatusCode.NOT_FOUND, "no such thing")
-    current().input_tokens = len(request)
-    return request * 2
-
-
-async def _joined(requests: AsyncIterator[bytes], _: Any) -> bytes:
-    return b"".join([part async for part in requests])
-
-
-HANDLERS = {
-    "Tokens": grpc.unary_stream_rpc_method_handler(_tokens),
-    "Written": grpc.unary_stream_rpc_method_handler(_written),
-    "Single": grpc.unary_unary_rpc_method_handler(_single),
-    "Joined": grpc.stream_unary_rpc_method_handler(_joined),
-}
-
-
-@asynccontextmanager
-async def _serving(made: Metering, service: str = SERVICE) -> AsyncIterator[tuple[grpc.aio.Server, grpc.aio.Channel]]:
-    server = grpc.aio.server(interceptors=[MeteredInterceptor(made.edge)])
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, HANDLERS),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield server, channel
-    finally:
-        await server.stop(None)
-
-
-def _run(made: Metering, work: Callable[[grpc.aio.Server, grpc.aio.Channel], Awaitable[Any]], **names: str) -> Any:
-    async def main() -> Any:
-        async with _serving(made, **names) as (server, channel):
-            return await work(server, channel)
-
-    return asyncio.run(main())
-
-
-def test_a_stream_of_replies_is_one_attempt() -> None:
+def test_a_stream_of_replies_is_one_attempt(run: Run) -> None:
     made = metering()
 
     async def work(_: Any, channel: grpc.aio.Channel) -> Any:
@@ -82,7 +31,7 @@ def test_a_stream_of_replies_is_one_attempt() -> None:
         replies = [reply async for reply in call]
         return replies, dict(await call.initial_metadata())
 
-    replies, metadata = _run(made, work)
+    replies, metadata = run(made, work)
     assert replies == [b"a", b"b", b"c"]
     event = made.events.only()
     assert metadata["x-request-id"] == event["event_id"]
@@ -96,7 +45,7 @@ def test_a_stream_of_replies_is_one_attempt() -> None:
     assert made.remaining("acme", "concurrency") == 10
 
 
-def test_every_kind_of_method_is_counted() -> None:
+def test_every_kind_of_method_is_counted(run: Run) -> None:
     made = metering()
 
     async def work(_: Any, channel: grpc.aio.Channel) -> None:
@@ -105,7 +54,7 @@ def test_every_kind_of_method_is_counted() -> None:
         assert [part async for part in written] == [b"x", b"y"]
         assert await channel.stream_unary(f"/{SERVICE}/Joined")(iter([b"a", b"bcd"]), metadata=ACME) == b"abcd"
 
-    _run(made, work)
+    run(made, work)
     sizes = [(event["route"][-6:], event["bytes_in"], event["bytes_out"]) for event in made.events.written]
     assert sizes == [("Single", 3, 6), ("ritten", 2, 2), ("Joined", 4, 4)]
     assert made.events.written[0]["input_tokens"] == 3
@@ -113,7 +62,7 @@ def test_every_kind_of_method_is_counted() -> None:
     assert [event["outcome"] for event in made.events.written] == ["ok"] * 3
 
 
-def test_a_call_over_a_limit_is_refused_with_a_delay() -> None:
+def test_a_call_over_a_limit_is_refused_with_a_delay(run: Run) -> None:
     made = metering(requests=60)
     made.limiter.reserve("acme", "all", {"requests": 60}, now_ms=made.clock.ms)
 
@@ -122,7 +71,7 @@ def test_a_call_over_a_limit_is_refused_with_a_delay() -> None:
             await channel.unary_unary(f"/{SERVICE}/Single")(b"abc", metadata=ACME)
         return refused.value
 
-    error = _run(made, work)
+    error = run(made, work)
     assert error.code() is StatusCode.RESOURCE_EXHAUSTED
     trailing = dict(error.trailing_metadata())
     assert trailing["retry-delay"] == "1s"
@@ -140,7 +89,7 @@ def test_a_call_over_a_limit_is_refused_with_a_delay() -> None:
     ],
 )
 def test_a_call_without_key_or_version_is_an_error(
-    service: str, metadata: tuple[tuple[str, str], ...], code: StatusCode, status: int
+    run: Run, service: str, metadata: tuple[tuple[str, str], ...], code: StatusCode, status: int
 ) -> None:
     made = metering()
 
@@ -149,12 +98,12 @@ def test_a_call_without_key_or_version_is_an_error(
             await channel.unary_unary(f"/{service}/Single")(b"abc", metadata=metadata)
         return refused.value
 
-    assert _run(made, work, service=service).code() is code
+    assert run(made, work, service=service).code() is code
     event = made.events.only()
     assert (event["status"], event["outcome"]) == (status, "error")
 
 
-def test_a_handler_that_raises_midway_or_aborts_is_an_error() -> None:
+def test_a_handler_that_raises_midway_or_aborts_is_an_error(run: Run) -> None:
     made = metering()
 
     async def work(_: Any, channel: grpc.aio.Channel) -> list[bytes]:
@@ -166,57 +115,55 @@ def test_a_handler_that_raises_midway_or_aborts_is_an_error() -> None:
             await channel.unary_unary(f"/{SERVICE}/Single")(b"missing", metadata=ACME)
         return seen
 
-    assert _run(made, work) == [b"a", b"b"]
+    assert run(made, work) == [b"a", b"b"]
     ends = [(event["status"], event["outcome"], event.get("output_tokens", 0)) for event in made.events.written]
     assert ends == [(500, "error", 2), (404, "error", 0)]
     assert made.remaining("acme", "concurrency") == 10
 
 
-def test_a_client_that_cancels_is_cancelled_and_a_server_that_ends_is_an_error() -> None:
+def test_a_client_that_cancels_is_cancelled_and_a_server_that_ends_is_an_error(run: Run) -> None:
     made = metering()
 
-    async def work(server: grpc.aio.Server, channel: grpc.aio.Channel) -> None:
+    async def work(server: Stops, channel: grpc.aio.Channel) -> None:
         call = channel.unary_stream(f"/{SERVICE}/Tokens")(b"a?", metadata=ACME)
         assert await call.read() == b"a"
         call.cancel()
-        while not made.events.written:
-            await asyncio.sleep(0.001)
+        await _until(lambda: len(made.events.written) == 1)
         other = channel.unary_stream(f"/{SERVICE}/Tokens")(b"bc?", metadata=ACME)
         assert [await other.read(), await other.read()] == [b"b", b"c"]
         made.edge.stopping()
         await server.stop(None)
-        while len(made.events.written) < 2:
-            await asyncio.sleep(0.001)
+        await _until(lambda: len(made.events.written) == 2)
 
-    _run(made, work)
+    run(made, work)
     ends = [(event["status"], event["outcome"], event["output_tokens"]) for event in made.events.written]
     assert ends == [(499, "cancelled", 1), (503, "error", 2)]
     assert made.remaining("acme", "concurrency") == 10
 
 
-def test_a_method_that_no_route_is_for_is_counted_under_one_name() -> None:
+def test_a_method_that_no_route_is_for_is_counted_under_one_name(run: Run) -> None:
     made = metering()
 
     async def work(_: Any, channel: grpc.aio.Channel) -> None:
         await channel.unary_unary("/other.Service/Single")(b"abc", metadata=ACME)
 
-    _run(made, work, service="other.Service")
+    run(made, work, service="other.Service")
     assert made.events.only()["route"] == "/*"
 
 
-def test_a_method_that_the_server_has_not_is_counted_and_limited() -> None:
+def test_a_method_that_the_server_has_not_is_counted_and_limited(run: Run) -> None:
     made = metering(requests=2)
 
     async def work(_: Any, channel: grpc.aio.Channel) -> list[StatusCode]:
         calls = (channel.unary_unary, channel.unary_stream, channel.unary_unary)
         return [await call(f"/{SERVICE}/Other")(b"abc", metadata=ACME).code() for call in calls]
 
-    assert _run(made, work) == [StatusCode.UNIMPLEMENTED, StatusCode.UNIMPLEMENTED, StatusCode.RESOURCE_EXHAUSTED]
+    assert run(made, work) == [StatusCode.UNIMPLEMENTED, StatusCode.UNIMPLEMENTED, StatusCode.RESOURCE_EXHAUSTED]
     ends = [(event["route"], event["status"], event["outcome"]) for event in made.events.written]
     assert ends == [("/*", 501, "error")] * 2 + [("/*", 429, "denied")]
 
 
-def test_calls_that_are_cancelled_at_once_leave_nothing_held_and_one_event_each() -> None:
+def test_calls_that_are_cancelled_at_once_leave_nothing_held_and_one_event_each(run: Run) -> None:
     made = metering(requests=1_000, concurrency=1_000, tokens=1_000_000)
     begun = list[str]()
     arrive = made.edge.arrive
@@ -233,15 +180,14 @@ def test_calls_that_are_cancelled_at_once_leave_nothing_held_and_one_event_each(
             call = channel.unary_stream(f"/{SERVICE}/Tokens")(b"abcdefgh", metadata=ACME)
             await asyncio.sleep(0.0001 * (number % 20))  # at any moment of the call
             call.cancel()
-        while len(made.events.written) < len(begun) or made.edge._live:
-            await asyncio.sleep(0.001)
+        await _until(lambda: len(made.events.written) >= len(begun) and not made.edge._live)
 
-    _run(made, work)
+    run(made, work)
     assert sorted(event["event_id"] for event in made.events.written) == sorted(begun)
     assert made.remaining("acme", "concurrency") == 1_000
 
 
-def test_what_identify_raises_is_an_error_with_an_event() -> None:
+def test_what_identify_raises_is_an_error_with_an_event(run: Run) -> None:
     made = metering()
 
     def broken(_: Any) -> None:
@@ -253,5 +199,46 @@ def test_what_identify_raises_is_an_error_with_an_event() -> None:
         with pytest.raises(grpc.aio.AioRpcError):
             await channel.unary_unary(f"/{SERVICE}/Single")(b"abc", metadata=ACME)
 
-    _run(made, work)
+    run(made, work)
     assert (made.events.only()["status"], made.events.only()["outcome"]) == (500, "error")
+
+
+def test_a_conversation_is_one_attempt_counted_both_ways(run: Run) -> None:
+    made = metering(routes=[*ROUTES, Route("/quotaloop.{version}.Chat/Each")])
+
+    async def work(_: Any, channel: grpc.aio.Channel) -> list[bytes]:
+        call = channel.stream_stream(f"/{SERVICE}/Each")(metadata=ACME)
+        replies = []
+        for part in (b"a", b"bc"):
+            await call.write(part)
+            replies.append(await call.read())
+        await call.done_writing()
+        assert await call.code() is StatusCode.OK
+        return replies
+
+    assert run(made, work) == [b"aa", b"bcbc"]
+    event = made.events.only()
+    assert (event["route"], event["outcome"], event["status"]) == (f"/{SERVICE}/Each", "ok", 200)
+    assert (event["bytes_in"], event["bytes_out"], event["stream_messages"]) == (3, 6, 2)
+
+
+def test_a_client_whose_deadline_passes_is_cancelled(run: Run) -> None:
+    made = metering()
+
+    async def work(_: Any, channel: grpc.aio.Channel) -> None:
+        call = channel.unary_stream(f"/{SERVICE}/Tokens")(b"a?", metadata=ACME, timeout=0.5)
+        assert await call.read() == b"a"
+        assert await call.code() is StatusCode.DEADLINE_EXCEEDED
+        await _until(lambda: len(made.events.written) == 1)
+
+    run(made, work)
+    event = made.events.only()
+    assert (event["status"], event["outcome"], event["output_tokens"]) == (499, "cancelled", 1)
+    assert made.remaining("acme", "tokens") == 9_999
+    assert made.remaining("acme", "concurrency") == 10
+
+
+async def _until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not is_so():
+            await asyncio.sleep(0.001)

@@ -6,41 +6,28 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
-from grpc import StatusCode
 
 from quotaloop.edge.arrival import Arrival
 from quotaloop.edge.edge import Edge, _current
 from quotaloop.edge.exchange import Exchange
-from quotaloop.edge.ratelimit_fields import seconds
+from quotaloop.edge.grpc_calls import (
+    arrival_of,
+    behaviour_of,
+    initial_metadata,
+    no_method,
+    refusal_of,
+    size_of,
+    when_cut,
+    when_done,
+    when_raised,
+    with_behaviour,
+)
 from quotaloop.edge.refusal import Refused
 from quotaloop.edge.routes import Matched
 from quotaloop.errors import UsageError
-
-_REFUSED = {
-    400: StatusCode.INVALID_ARGUMENT,
-    401: StatusCode.UNAUTHENTICATED,
-    404: StatusCode.UNIMPLEMENTED,
-    429: StatusCode.RESOURCE_EXHAUSTED,
-    503: StatusCode.UNAVAILABLE,
-}
-_AS_HTTP = {  # as google.rpc.Code maps them
-    StatusCode.CANCELLED: 499,
-    StatusCode.INVALID_ARGUMENT: 400,
-    StatusCode.FAILED_PRECONDITION: 400,
-    StatusCode.OUT_OF_RANGE: 400,
-    StatusCode.UNAUTHENTICATED: 401,
-    StatusCode.PERMISSION_DENIED: 403,
-    StatusCode.NOT_FOUND: 404,
-    StatusCode.ABORTED: 409,
-    StatusCode.ALREADY_EXISTS: 409,
-    StatusCode.RESOURCE_EXHAUSTED: 429,
-    StatusCode.UNIMPLEMENTED: 501,
-    StatusCode.UNAVAILABLE: 503,
-    StatusCode.DEADLINE_EXCEEDED: 504,
-}
 
 
 class MeteredInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
@@ -60,32 +47,25 @@ class MeteredInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         matched = self.edge.match(details.method)
         if not matched.route.metered:
             return handler
-        pairs = [(name.encode(), _bytes(value)) for name, value in details.invocation_metadata or ()]
-        call = _Call(self.edge, matched, details.method, pairs)
+        call = _Call(self.edge, matched, arrival_of(details))
         if handler is None:
             return grpc.stream_stream_rpc_method_handler(call.unknown)
-        inner = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+        inner = behaviour_of(handler)
         if not (inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)):
             raise UsageError(f"the handler of {details.method} is not async: it cannot be metered")
-        behaviour = call.stream(inner) if handler.response_streaming else call.single(inner)
-        kind = ("stream" if handler.request_streaming else "unary") + (
-            "_stream" if handler.response_streaming else "_unary"
-        )
-        make: Callable[..., Any] = getattr(grpc, f"{kind}_rpc_method_handler")
-        return make(behaviour, handler.request_deserializer, handler.response_serializer)
+        return with_behaviour(handler, call.stream(inner) if handler.response_streaming else call.single(inner))
 
 
 class _Call:
     """One call: its attempt begins when the request is there."""
 
-    def __init__(self, edge: Edge, matched: Matched, method: str, metadata: list[tuple[bytes, bytes]]) -> None:
-        self.edge, self.matched = edge, matched
-        self.arrival = Arrival(protocol="grpc", method="POST", path=method, raw_headers=metadata)
+    def __init__(self, edge: Edge, matched: Matched, arrival: Arrival) -> None:
+        self.edge, self.matched, self.arrival = edge, matched, arrival
 
     async def unknown(self, requests: Any, context: Any) -> None:
         """A method that the server has not: an attempt, too."""
         async with self._attempt(requests, context):
-            await context.abort(StatusCode.UNIMPLEMENTED, f"there is no method {self.arrival.path}")
+            await context.abort(*no_method(self.arrival.path))
 
     def single(self, inner: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
         """A method with one reply."""
@@ -93,7 +73,7 @@ class _Call:
         async def metered(request: Any, context: Any) -> Any:
             async with self._attempt(request, context) as exchange:
                 reply = await inner(self._counted(request, exchange), context)
-                exchange.bytes_out += _size(reply)
+                exchange.bytes_out += size_of(reply)
             return reply
 
         return metered
@@ -110,7 +90,7 @@ class _Call:
             ):
                 async for reply in replies:
                     yield reply
-                    exchange.sent(_size(reply))
+                    exchange.sent(size_of(reply))
 
         return metered
 
@@ -130,22 +110,23 @@ class _Call:
             await self._let_in(exchange, request, context)
             yield exchange
         except BaseException as error:
-            self._failed(exchange, context, error)
+            is_cut = isinstance(error, asyncio.CancelledError | GeneratorExit)
+            self.edge.end(exchange, *(when_cut(self.edge) if is_cut else when_raised(context)))
             raise
-        self._done(exchange, context)
+        self.edge.end(exchange, *when_done(context, exchange))
 
     async def _let_in(self, exchange: Exchange, request: Any, context: Any) -> None:
         _, refusal = self.edge.resolve(exchange, self.matched)
         if not hasattr(request, "__aiter__"):
-            exchange.bytes_in = _size(request)
+            exchange.bytes_in = size_of(request)
             self.arrival.request = request
         try:
             await self.edge.let_in(exchange, refusal)
         except Refused as refused:
             self.edge.end(exchange, refused.status, refused.outcome)
-            await _abort(context, refused, exchange)
-        fields = [(name.decode(), value.decode()) for name, value in self.edge.fields(exchange)]
-        await context.send_initial_metadata(fields)
+            await context.abort(*refusal_of(refused, exchange))
+            raise AssertionError("abort raises") from refused
+        await context.send_initial_metadata(initial_metadata(self.edge, exchange))
 
     def _counted(self, request: Any, exchange: Exchange) -> Any:
         """A stream of requests, counted as it comes."""
@@ -154,22 +135,10 @@ class _Call:
 
         async def counted() -> AsyncIterator[Any]:
             async for part in request:
-                exchange.bytes_in += _size(part)
+                exchange.bytes_in += size_of(part)
                 yield part
 
         return counted()
-
-    def _failed(self, exchange: Exchange, context: Any, error: BaseException) -> None:
-        if isinstance(error, asyncio.CancelledError | GeneratorExit):
-            by_client = not self.edge.is_stopping
-            self.edge.end(exchange, 499 if by_client else 503, "cancelled" if by_client else "error")
-        else:
-            self.edge.end(exchange, _AS_HTTP.get(_code(context), 500), "error")
-
-    def _done(self, exchange: Exchange, context: Any) -> None:
-        code = _code(context)
-        failed = exchange.has_failed or code not in (None, StatusCode.OK)
-        self.edge.end(exchange, _AS_HTTP.get(code, 500) if failed else 200, "error" if failed else "ok")
 
 
 class _Counting:
@@ -184,28 +153,4 @@ class _Counting:
     async def write(self, reply: Any) -> None:
         """Write a reply."""
         await self._context.write(reply)
-        self._exchange.sent(_size(reply))
-
-
-async def _abort(context: Any, refused: Refused, exchange: Exchange) -> NoReturn:
-    trailing = [("x-request-id", exchange.event_id), ("problem", refused.body().decode())]
-    if refused.retry_after_ms:
-        trailing.append(("retry-delay", f"{seconds(refused.retry_after_ms)}s"))
-    code = _REFUSED.get(refused.status, StatusCode.FAILED_PRECONDITION)
-    await context.abort(code, str(refused.problem.get("detail") or refused.problem["title"]), tuple(trailing))
-    raise AssertionError("abort raises")
-
-
-def _code(context: Any) -> Any:
-    """The status that a handler has set, None where it has not."""
-    code = context.code()
-    return None if code in (None, 0) else code
-
-
-def _bytes(value: str | bytes) -> bytes:
-    return value.encode() if isinstance(value, str) else value
-
-
-def _size(message: Any) -> int:
-    size = getattr(message, "ByteSize", None)
-    return int(size()) if callable(size) else len(message) if isinstance(message, bytes | bytearray) else 0
+        self._exchange.sent(size_of(reply))

@@ -94,7 +94,7 @@ class Edge:
         self._live: dict[str, Exchange] = {}
         is_here = isinstance(self.limiter.store, MemoryStore)
         self._pool = None if is_here else ThreadPoolExecutor(_THREADS, "quotaloop-limiter")
-        self._keeper: threading.Thread | None = None
+        self._keeper, self._keeping = threading.Thread(), threading.Lock()
 
     def match(self, path: str) -> Matched:
         """The route of a path."""
@@ -128,6 +128,14 @@ class Edge:
             raise refusal
         return answer
 
+    def let_in_here(self, exchange: Exchange, refusal: Refused | None) -> Answer:
+        """``let_in`` for a thread that may wait: the store is asked in it, over a network, too."""
+        costs = self._costs(exchange, Estimate() if refusal else self._estimated(exchange.arrival))
+        answer = self._judged(exchange, costs, self._reserve(exchange, costs))
+        if refusal is not None:
+            raise refusal
+        return answer
+
     def _estimated(self, arrival: Arrival) -> Estimate:
         """What the application makes of a request; nothing where it makes no sense of it, which a client may cause."""
         try:
@@ -142,13 +150,7 @@ class Edge:
 
     async def reserve(self, exchange: Exchange, estimate: Estimate) -> Answer:
         """Reserve this estimate; raises ``Refused`` where a limit says no."""
-        exchange.model, exchange.held_ms = estimate.model, self._now_ms()
-        costs: dict[Kind, int] = {
-            "requests": 1,
-            "tokens": estimate.tokens,
-            "concurrency": 1,
-            "compute": estimate.gpu_us,
-        }
+        costs = self._costs(exchange, estimate)
         if self._pool is None:
             answer = self._reserve(exchange, costs)
         else:
@@ -158,15 +160,7 @@ class Edge:
             except asyncio.CancelledError:  # whoever asked has gone: an attempt that counts, and comes to nothing
                 asked.add_done_callback(lambda _: self._settle_soon(exchange, 0))
                 raise
-        if not answer.allowed:
-            refused = over_limit(answer, costs)
-            refused.problem["request_id"] = exchange.event_id
-            exchange.denied_by = refused.denied_by
-            exchange.wanted_tokens = estimate.tokens if refused.denied_by else None
-            raise refused
-        self._live[exchange.event_id] = exchange
-        self._keep()
-        return answer
+        return self._judged(exchange, costs, answer)
 
     def end(self, exchange: Exchange, status: int, outcome: str) -> None:
         """The attempt has ended: write its event and settle what it cost; only the first end counts."""
@@ -206,6 +200,10 @@ class Edge:
             self._pool.shutdown(wait=True)
         self.emitter.close(timeout_s)
 
+    def _costs(self, exchange: Exchange, estimate: Estimate) -> dict[Kind, int]:
+        exchange.model, exchange.held_ms = estimate.model, self._now_ms()
+        return {"requests": 1, "tokens": estimate.tokens, "concurrency": 1, "compute": estimate.gpu_us}
+
     def _reserve(self, exchange: Exchange, costs: dict[Kind, int]) -> Answer:
         model, api_version = exchange.model, exchange.api_version
         answer = self.limiter.reserve(
@@ -218,6 +216,19 @@ class Edge:
             guessed=True,
         )
         exchange.held_as = HeldAs(model, api_version, answer.subject)
+        return answer
+
+    def _judged(self, exchange: Exchange, costs: dict[Kind, int], answer: Answer) -> Answer:
+        """The answer, and the attempt is under way; raises ``Refused`` where it is no."""
+        if not answer.allowed:
+            refused = over_limit(answer, costs)
+            refused.problem["request_id"] = exchange.event_id
+            exchange.denied_by = refused.denied_by
+            exchange.wanted_tokens = costs["tokens"] if refused.denied_by else None
+            raise refused
+        self._live[exchange.event_id] = exchange
+        if not self._keeper.is_alive():
+            self._keep()
         return answer
 
     def _settle(self, exchange: Exchange, tokens: int) -> None:
@@ -248,9 +259,10 @@ class Edge:
 
     def _keep(self) -> None:
         """Start holding what takes long; once a process, also after a fork."""
-        if self._keeper is None or not self._keeper.is_alive():
-            self._keeper = threading.Thread(target=self._extend, name="quotaloop-keeper", daemon=True)
-            self._keeper.start()
+        with self._keeping:  # by one of the threads that come at once
+            if not self._keeper.is_alive():
+                self._keeper = threading.Thread(target=self._extend, name="quotaloop-keeper", daemon=True)
+                self._keeper.start()
 
     def _extend(self) -> None:
         hold_ms = self.limiter.store.hold_ms

@@ -1,0 +1,151 @@
+"""An interceptor for servers of ``grpc.server``, whose handlers work in threads and may block."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import grpc
+
+from quotaloop.edge.arrival import Arrival
+from quotaloop.edge.edge import Edge, _current, current
+from quotaloop.edge.exchange import Exchange
+from quotaloop.edge.grpc_calls import (
+    arrival_of,
+    behaviour_of,
+    initial_metadata,
+    no_method,
+    refusal_of,
+    size_of,
+    when_cut,
+    when_done,
+    when_raised,
+    with_behaviour,
+)
+from quotaloop.edge.refusal import Refused
+from quotaloop.edge.routes import Matched
+
+_END = object()  # of a stream
+
+
+class MeteredInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
+    """Meters every call; routes, refusals and outcomes are those of ``aio_grpc``.
+
+    ``identify``, ``estimate`` and the store of counts are asked in the thread of the handler. An attempt ends when its
+    client leaves, though the handler may not have noticed: what that spends from then on is not counted. gRPC may end
+    the requests of a client that leaves before it says so: a handler that is done at that very moment is ``ok``.
+    """
+
+    def __init__(self, edge: Edge) -> None:
+        self.edge = edge
+
+    def intercept_service(self, continuation: Callable[..., Any], details: Any) -> Any:
+        """The handler of a call, metered; the one thread that takes all calls is in here, so that nothing may wait."""
+        handler = continuation(details)
+        matched = self.edge.match(details.method)
+        if not matched.route.metered:
+            return handler
+        handler = handler or _UNKNOWN
+        call = _Call(self.edge, matched, arrival_of(details), is_stream=handler.request_streaming)
+        metered = call.stream if handler.response_streaming else call.single
+        return with_behaviour(handler, metered(behaviour_of(handler)))
+
+
+class _Call:
+    """One call: its attempt begins when a thread has it and the request is there."""
+
+    def __init__(self, edge: Edge, matched: Matched, arrival: Arrival, *, is_stream: bool) -> None:
+        self.edge, self.matched, self.arrival = edge, matched, arrival
+        self._is_stream = is_stream
+        self._is_ended = threading.Lock()  # taken by who ends it, for good
+
+    def single(self, inner: Callable[..., Any]) -> Callable[..., Any]:
+        """A method with one reply."""
+
+        def metered(request: Any, context: Any) -> Any:
+            with self._attempt(request, context) as exchange:
+                reply = _step(exchange, inner, self._counted(request, exchange), context)
+                exchange.bytes_out += size_of(reply)
+            return reply
+
+        return metered
+
+    def stream(self, inner: Callable[..., Any]) -> Callable[..., Any]:
+        """A method with a stream of replies; gRPC drops it half-way where the client has gone."""
+
+        def metered(request: Any, context: Any) -> Iterator[Any]:
+            with self._attempt(request, context) as exchange:
+                replies = _step(exchange, inner, self._counted(request, exchange), context)
+                try:
+                    while (reply := _step(exchange, next, replies, _END)) is not _END:
+                        yield reply
+                        exchange.sent(size_of(reply))
+                finally:
+                    if hasattr(replies, "close"):  # what a generator does at its end is the attempt's, too
+                        _step(exchange, replies.close)
+
+        return metered
+
+    @contextmanager
+    def _attempt(self, request: Any, context: Any) -> Iterator[Exchange]:
+        """An attempt as long as the block lasts and the client is there; refused, the call is aborted."""
+        exchange = self.edge.arrive(self.arrival)
+        try:
+            _step(exchange, self._let_in, exchange, request, context)
+            yield exchange
+        except BaseException as error:
+            is_cut = isinstance(error, GeneratorExit) or not context.is_active()
+            self._end(exchange, *(when_cut(self.edge) if is_cut else when_raised(context)))
+            raise
+        self._end(exchange, *(when_done(context, exchange) if context.is_active() else when_cut(self.edge)))
+
+    def _let_in(self, exchange: Exchange, request: Any, context: Any) -> None:
+        _, refusal = self.edge.resolve(exchange, self.matched)
+        if not self._is_stream:
+            exchange.bytes_in = size_of(request)
+            self.arrival.request = request
+        try:
+            self.edge.let_in_here(exchange, refusal)
+        except Refused as refused:
+            self._end(exchange, refused.status, refused.outcome)
+            code, text, trailing = refusal_of(refused, exchange)
+            context.set_trailing_metadata(trailing)
+            context.abort(code, text)
+            raise AssertionError("abort raises") from refused
+        # Not before: nobody may end what is about to be reserved. Who has left by now makes the next line raise.
+        context.add_callback(lambda: self._end(exchange, *when_cut(self.edge)))
+        context.send_initial_metadata(initial_metadata(self.edge, exchange))
+
+    def _counted(self, request: Any, exchange: Exchange) -> Any:
+        """A stream of requests, counted as it comes."""
+        return map(partial(_received, exchange), request) if self._is_stream else request
+
+    def _end(self, exchange: Exchange, status: int, outcome: str) -> None:
+        """The first end counts; the thread of the handler and that which sees the client go may come at once."""
+        if self._is_ended.acquire(blocking=False):
+            self.edge.end(exchange, status, outcome)
+
+
+def _step(exchange: Exchange, work: Callable[..., Any], *arguments: Any) -> Any:
+    """Do a part of a handler's work, where it finds its attempt; the next part may be done by another thread."""
+    token = _current.set(exchange)
+    try:
+        return work(*arguments)
+    finally:
+        _current.reset(token)
+
+
+def _received(exchange: Exchange, part: Any) -> Any:
+    exchange.received(size_of(part))
+    return part
+
+
+def _unknown(_: Any, context: Any) -> None:
+    """A method that the server has not: an attempt, too."""
+    context.abort(*no_method(current().arrival.path))
+
+
+_UNKNOWN = grpc.stream_stream_rpc_method_handler(_unknown)
