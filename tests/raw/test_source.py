@@ -36,12 +36,14 @@ def put(folder: Path, name: str, content: bytes) -> Path:
 
 SOUND = {
     "a.jsonl": CONTENT,
-    "a.jsonl.gz": gzip.compress(CONTENT),
+    "a.jsonl.gz": gzip.compress(CONTENT, mtime=0),
     "a.jsonl.zst": zst(CONTENT),
-    "members.gz": gzip.compress(CONTENT[:5000]) + gzip.compress(b"") + gzip.compress(CONTENT[5000:]),
+    "members.gz": gzip.compress(CONTENT[:5000], mtime=0)
+    + gzip.compress(b"", mtime=0)
+    + gzip.compress(CONTENT[5000:], mtime=0),
     "frames.zst": zst(CONTENT[:5000]) + zst(b"") + zst(CONTENT[5000:]),
     "one-byte-frames.zst": zst(CONTENT[:1]) + zst(CONTENT[1:2]) + zst(CONTENT[2:]),
-    "padded.gz": gzip.compress(CONTENT) + b"\0" * 512,
+    "padded.gz": gzip.compress(CONTENT, mtime=0) + b"\0" * 512,
     "no-extension": CONTENT,
     "a.csv": CONTENT,
 }
@@ -52,7 +54,7 @@ def test_a_sound_file_is_read_as_what_it_holds(tmp_path: Path, name: str) -> Non
     assert read(put(tmp_path, name, SOUND[name])) == CONTENT
 
 
-@pytest.mark.parametrize(("name", "content"), [("a", b""), ("a.gz", gzip.compress(b"")), ("a.zst", zst(b""))])
+@pytest.mark.parametrize(("name", "content"), [("a", b""), ("a.gz", gzip.compress(b"", mtime=0)), ("a.zst", zst(b""))])
 def test_a_file_of_nothing_holds_nothing(tmp_path: Path, name: str, content: bytes) -> None:
     assert read(put(tmp_path, name, content)) == b""
 
@@ -105,8 +107,8 @@ def test_a_checksum_that_is_wrong_is_seen(tmp_path: Path) -> None:
         ("a.gz", CONTENT),
         ("a.zst", CONTENT),
         ("a.gz", zst(CONTENT)),
-        ("a.zst", gzip.compress(CONTENT)),
-        ("a.jsonl", gzip.compress(CONTENT)),
+        ("a.zst", gzip.compress(CONTENT, mtime=0)),
+        ("a.jsonl", gzip.compress(CONTENT, mtime=0)),
         ("a.jsonl", zst(CONTENT)),
         ("a.gz", b""),
         ("a.zst", b""),
@@ -118,9 +120,9 @@ def test_an_extension_that_does_not_fit_is_refused(tmp_path: Path, name: str, co
 
 
 @pytest.mark.parametrize("outer", [".gz", ".zst"])
-@pytest.mark.parametrize("inner", [gzip.compress(CONTENT), zst(CONTENT)], ids=["gz", "zst"])
+@pytest.mark.parametrize("inner", [gzip.compress(CONTENT, mtime=0), zst(CONTENT)], ids=["gz", "zst"])
 def test_a_compressed_file_inside_a_compressed_file_is_refused(tmp_path: Path, outer: str, inner: bytes) -> None:
-    wrapped = gzip.compress(inner) if outer == ".gz" else zst(inner)
+    wrapped = gzip.compress(inner, mtime=0) if outer == ".gz" else zst(inner)
     assert "holds another compressed file" in refused(put(tmp_path, f"a{outer}", wrapped))
 
 
@@ -130,7 +132,7 @@ def test_a_file_that_inflates_beyond_the_ratio_is_refused(
 ) -> None:
     monkeypatch.setattr(source, "_SMALL", 1_000_000)
     zeros = bytes(3_000_000)
-    path = put(tmp_path, name, gzip.compress(zeros) if name.endswith("gz") else zst(zeros))
+    path = put(tmp_path, name, gzip.compress(zeros, mtime=0) if name.endswith("gz") else zst(zeros))
     assert "inflates beyond 1000000 bytes" in refused(path, max_inflation=10)
     assert read(path, max_inflation=10**6) == zeros
 
