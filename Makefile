@@ -12,8 +12,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LOCKING := build/locking
 STORE := ./store
-# Cluster and Spark are used by one process each; more than two have little to share.
-PARALLEL := -n 2 --dist loadgroup
+# Of two processes, one is busy with the cluster for long; more than two have little to share.
+PARALLEL := -n 2
 PIP := -m pip --quiet --disable-pip-version-check --no-input
 # From the command line alone: a terminal's own LINES does not count.
 BENCH_LINES := $(if $(filter command line,$(origin LINES)),$(LINES))

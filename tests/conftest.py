@@ -6,11 +6,12 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from peers.redis_server import RedisServer
 from quotaloop.settings import Settings
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from redis import Redis
 
+_ROOT = Path(__file__).parents[1]
 _RUNNING = os.environ.get("QUOTALOOP_TEST_CLUSTER")  # the --dir of a cluster that is used, and left running
 
 os.environ["TZ"] = "UTC"
@@ -36,13 +38,22 @@ _QUICK = {
 _QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes run tests, all that share a server stay in one of them, and so does a file."""
-    for item in items:
-        used = getattr(item, "fixturenames", ())
-        shared = next((name for name in ("cluster", "spark") if name in used), None)
-        item.add_marker(pytest.mark.xdist_group(shared or item.nodeid.partition("::")[0]))
+class _ByFile(LoadFileScheduling):  # type: ignore[misc]
+    """Of several processes that run tests, each takes files as a whole, and one all that need the cluster."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "cluster" if _needs_cluster(file) else file
+
+
+@cache
+def _needs_cluster(file: str) -> bool:
+    return "mark.cluster" in (_ROOT / file).read_text("utf-8")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _ByFile:
+    """The order of the tests where ``-n`` asks for several processes."""
+    return _ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

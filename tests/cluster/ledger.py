@@ -62,6 +62,7 @@ class Ledger:
             topic.produce_all(batch)
             if dice.random() < _ABORTED:
                 topic.begin(b"aborted", b"{}", partition=dice.randrange(PARTITIONS)).abort_transaction()
+        topic.until_nothing_is_open()
         return topic
 
     def check(self, store: Store, topic: str) -> Release:

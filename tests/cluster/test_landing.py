@@ -90,12 +90,14 @@ def test_partitions_land_in_ranges_of_about_the_size_asked_for(tmp_path: Path, b
 def test_what_was_aborted_is_not_landed_and_what_is_open_waits(zone: RawZone, topic: Topic) -> None:
     topic.produce(b"first")
     topic.begin(b"aborted", b"too").abort_transaction()
+    topic.until_nothing_is_open()
     topic.produce(b"second")
     open_one = topic.begin(b"third")
     assert zone.land(topic).waiting == {0: 1}
     assert zone.values(topic.name) == [b"first", b"second"]
     assert zone.land(topic).copied == []
     open_one.commit_transaction()
+    topic.until_nothing_is_open()
     assert zone.land(topic).waiting == {}
     assert zone.values(topic.name) == [b"first", b"second", b"third"]
     assert zone.ranges(topic.name) == [(0, 0, 5), (0, 5, 7)]  # two markers take offsets
@@ -103,6 +105,7 @@ def test_what_was_aborted_is_not_landed_and_what_is_open_waits(zone: RawZone, to
 
 def test_a_range_of_nothing_but_aborted_records_lands_without_lines(zone: RawZone, topic: Topic) -> None:
     topic.begin(b"aborted").abort_transaction()
+    topic.until_nothing_is_open()
     zone.land(topic)
     assert (zone.ranges(topic.name), zone.values(topic.name)) == ([(0, 0, 2)], [])
 
@@ -264,6 +267,7 @@ def test_a_landing_closes_hours_up_to_what_waits_in_transactions_and_then_up_to_
     }
     assert closings(zone, topic) == [first]
     waiting.commit_transaction()
+    topic.until_nothing_is_open()
     assert zone.land(topic, now_ms=NOW + 1).watermark_ms == NOW + 1
     second = {
         "closed_before": (NOW + 1 - GRACE) // HOUR * HOUR,
@@ -282,6 +286,7 @@ def test_a_topic_ends_once_nothing_of_it_waits(zone: RawZone, topic: Topic) -> N
     assert f"{topic.name} has not ended: offsets wait in open transactions, 1 of {topic.name}/0" in err
     assert closing.open_topics(zone.store) == [topic.name]
     waiting.commit_transaction()
+    topic.until_nothing_is_open()
     assert zone.call("land", "kafka", "--topic", topic.name, "--ended")[0] == 0
     assert closing.open_topics(zone.store) == []
     (end,) = closing.of_hours(zone.store, topic.name, [4_000_000_000_000]).values()

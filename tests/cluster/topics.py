@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka import IsolationLevel, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
 Value = bytes | None
+_COMMITTED, _ALL = IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED
+_PATIENCE_S = 30
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,15 @@ class Topic:
         producer.begin_transaction()
         send(producer, self.name, [(partition, at, value) for value in values])
         return producer
+
+    def until_nothing_is_open(self) -> None:
+        """Wait for the end of transactions that were committed or aborted: a broker tells partitions of it later."""
+        admin = self._admin()
+        partitions = admin.list_topics(self.name, timeout=10).topics[self.name].partitions
+        wanted = {TopicPartition(self.name, number): OffsetSpec.latest() for number in partitions}
+        end_s = time.monotonic() + _PATIENCE_S
+        while _latest(admin, wanted, _COMMITTED) != _latest(admin, wanted, _ALL):
+            assert time.monotonic() < end_s, f"a transaction in {self.name} does not end"
 
     def delete_before(self, offset: int, partition: int = 0) -> None:
         """What retention does: records before the offset are gone."""
@@ -74,6 +86,10 @@ def new_topic(brokers: str, partitions: int = 1) -> Topic:
     topic = Topic(brokers, f"t-{uuid.uuid4().hex[:12]}")
     topic.make(partitions)
     return topic
+
+
+def _latest(admin: Any, wanted: Any, level: IsolationLevel) -> list[int]:
+    return [found.result().offset for found in admin.list_offsets(wanted, isolation_level=level).values()]
 
 
 def send(producer: Producer, topic: str, records: Iterable[tuple[int, int | None, Value]]) -> None:
