@@ -8,6 +8,7 @@ import logging
 from quotaloop.edge.asgi import Application, Message, Receive, Scope, Send
 
 _LOG = logging.getLogger("gateway")
+_NOT_READ = "nothing was read for too long"
 
 
 class TooSlow(Exception):
@@ -35,7 +36,12 @@ class Patience:
             await self._app(scope, receive, send)
             return
 
+        is_over = False
+
         async def bounded(message: Message) -> None:
+            nonlocal is_over
+            if is_over:  # nobody waits for such a client a second time
+                raise TooSlow(_NOT_READ)
             try:
                 async with asyncio.timeout(self._slow_s) as timeout:
                     self._sending.add(timeout)
@@ -44,7 +50,8 @@ class Patience:
                     finally:
                         self._sending.discard(timeout)
             except TimeoutError as error:
-                raise TooSlow("nothing was read for too long") from error
+                is_over = True
+                raise TooSlow(_NOT_READ) from error
 
         try:
             await self._app(scope, receive, bounded)

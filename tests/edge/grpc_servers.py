@@ -123,13 +123,24 @@ def wait_for_end(context: Any) -> None:
         assert ended.wait(20)
 
 
+def _without(mark: bytes) -> Callable[[bytes], bytes]:
+    """A conversion that fails where this is in a message."""
+
+    def converted(message: bytes) -> bytes:
+        if mark in message:
+            raise ValueError(f"there is {mark!r} in it")
+        return message
+
+    return converted
+
+
 def _methods(tokens: Any, written: Any, single: Any, joined: Any, each: Any) -> dict[str, Any]:
     return {
         "Tokens": grpc.unary_stream_rpc_method_handler(tokens),
         "Written": grpc.unary_stream_rpc_method_handler(written),
         "Single": grpc.unary_unary_rpc_method_handler(single),
         "Joined": grpc.stream_unary_rpc_method_handler(joined),
-        "Each": grpc.stream_stream_rpc_method_handler(each),
+        "Each": grpc.stream_stream_rpc_method_handler(each, _without(b"#"), _without(b"~")),
     }
 
 

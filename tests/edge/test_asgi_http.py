@@ -282,6 +282,13 @@ def test_an_error_that_is_told_in_two_parts_is_one_wherever_it_is_cut(cut: int) 
     assert (event["status"], event["outcome"], event["stream_messages"]) == (200, "error", 1)
 
 
+@pytest.mark.parametrize("name", [b"error_rate", b"errors", b"terror"])
+def test_an_event_whose_name_is_not_quite_error_is_none(name: bytes) -> None:
+    made = metering()
+    run(ask(_streaming(made, [b"event: " + name + b"\ndata: 1\n\n"]), scope_of("/api/v1/chat")))
+    assert made.events.only()["outcome"] == "ok"
+
+
 def test_an_error_event_in_the_text_of_a_stream_is_no_error() -> None:
     made = metering()
     run(ask(_streaming(made, [b"event: token\ndata: say event: error please\n\n"]), scope_of("/api/v1/chat")))

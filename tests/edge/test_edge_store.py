@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -46,6 +48,30 @@ def test_an_attempt_under_way_when_a_policy_first_names_its_tenant_is_held_and_s
     made.limiter.load(policy(4, limit("globex", "concurrency", 1)))
     assert made.remaining("acme", "concurrency") == 1
     asyncio.run(made.edge.close())
+
+
+@pytest.mark.parametrize("store", [MemoryStore, Remote])
+def test_what_a_handler_counts_after_the_end_is_neither_in_the_event_nor_settled(store: Callable[[], Any]) -> None:
+    made = edge_of(
+        store(), limit("acme", "tokens", 100), limit("acme", "compute", 100), limit("acme", "concurrency", 1)
+    )
+    write = made.events.write
+
+    async def work() -> None:
+        exchange, _ = await let_in(made)
+        exchange.output_tokens, exchange.gpu_us = 7, 10
+
+        def slowly(event: dict[str, Any]) -> None:
+            write(event)
+            exchange.output_tokens, exchange.gpu_us = 10, -1
+
+        made.events.write = slowly  # type: ignore[method-assign]
+        made.edge.end(exchange, 499, "cancelled")
+        await made.edge.close()
+
+    asyncio.run(work())
+    assert [made.remaining("acme", kind) for kind in ("tokens", "compute", "concurrency")] == [93, 90, 1]
+    assert (made.events.only()["output_tokens"], made.events.only()["gpu_ms"]) == (7, 0.01)
 
 
 def test_a_keeper_that_did_not_come_along_with_a_fork_is_started_again() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from quotaloop.edge.arrival import Arrival
-from quotaloop.edge.exchange import Exchange
+from quotaloop.edge.exchange import Exchange, costs_of
 from quotaloop.events.event import Event, Parsed
 from quotaloop.events.parser import parse_line
 
@@ -81,7 +81,7 @@ def test_everything_that_is_said_stands_in_the_event() -> None:
     exchange.sent(100)
     exchange.sent(20, 2)
     found = exchange.event(200, "ok", BEGAN_NS + 9_000_000)
-    assert exchange.tokens == 54_321
+    assert costs_of(found) == {"tokens": 54_321, "compute": 1_500}
     read = parsed(found)
     assert (read.operation, read.api_key_id, read.retry_of, read.model) == ("chat", "k-1", "a-0", "markov-2")
     assert (read.protocol, read.version_source, read.total_tokens) == ("sse", "header", 54_321)
@@ -201,7 +201,7 @@ def test_what_is_no_amount_counts_as_nothing_and_is_said(
     exchange, watch = begun(**{name: value})
     found = exchange.event(200, "ok", watch.ns)
     assert found == event()
-    assert (getattr(exchange, name), exchange.tokens) == (0, 0)  # it is settled as what the event says
+    assert costs_of(found) == {"tokens": 0, "compute": 0}  # it is settled as what the event says
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert caplog.messages[0].startswith(f"{name} of a-1 is ")
 

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from grpc import StatusCode
 
-from quotaloop.edge import Route
+from quotaloop.edge import Exchange, Route
 from tests.edge.grpc_servers import ACME, SERVERS, SERVICE, Run, Stops, run_on
 from tests.edge.metering import ROUTES, metering
 
@@ -166,14 +166,13 @@ def test_a_method_that_the_server_has_not_is_counted_and_limited(run: Run) -> No
 def test_calls_that_are_cancelled_at_once_leave_nothing_held_and_one_event_each(run: Run) -> None:
     made = metering(requests=1_000, concurrency=1_000, tokens=1_000_000)
     begun = list[str]()
-    arrive = made.edge.arrive
+    resolve = made.edge.resolve
 
-    def counted(arrival: Any) -> Any:
-        exchange = arrive(arrival)
+    def counted(exchange: Exchange, matched: Any) -> Any:
         begun.append(exchange.event_id)
-        return exchange
+        return resolve(exchange, matched)
 
-    made.edge.arrive = counted  # type: ignore[method-assign]
+    made.edge.resolve = counted  # type: ignore[method-assign]
 
     async def work(_: Any, channel: grpc.aio.Channel) -> None:
         for number in range(200):
@@ -226,7 +225,7 @@ def test_a_client_whose_deadline_passes_is_cancelled(run: Run) -> None:
     made = metering()
 
     async def work(_: Any, channel: grpc.aio.Channel) -> None:
-        call = channel.unary_stream(f"/{SERVICE}/Tokens")(b"a?", metadata=ACME, timeout=0.5)
+        call = channel.unary_stream(f"/{SERVICE}/Tokens")(b"a?", metadata=ACME, timeout=3)
         assert await call.read() == b"a"
         assert await call.code() is StatusCode.DEADLINE_EXCEEDED
         await _until(lambda: len(made.events.written) == 1)
@@ -235,6 +234,25 @@ def test_a_client_whose_deadline_passes_is_cancelled(run: Run) -> None:
     event = made.events.only()
     assert (event["status"], event["outcome"], event["output_tokens"]) == (499, "cancelled", 1)
     assert made.remaining("acme", "tokens") == 9_999
+    assert made.remaining("acme", "concurrency") == 10
+
+
+@pytest.mark.parametrize("part", [b"#", b"~"])
+def test_a_message_that_cannot_be_read_or_written_is_an_error_and_not_the_clients_doing(run: Run, part: bytes) -> None:
+    made = metering()
+
+    async def work(_: Any, channel: grpc.aio.Channel) -> StatusCode:
+        call = channel.stream_stream(f"/{SERVICE}/Each")(metadata=ACME)
+        await call.write(b"a")
+        assert await call.read() == b"aa"
+        await call.write(part)
+        found: StatusCode = await call.code()
+        await _until(lambda: len(made.events.written) == 1)
+        return found
+
+    assert run(made, work) in (StatusCode.INTERNAL, StatusCode.UNKNOWN)
+    event = made.events.only()
+    assert (event["status"], event["outcome"], event["stream_messages"]) == (500, "error", 1)
     assert made.remaining("acme", "concurrency") == 10
 
 

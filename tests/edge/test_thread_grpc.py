@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from grpc import StatusCode
 from quotaloop.edge import Edge, Exchange, Route, current
 from quotaloop.edge.grpc_calls import behaviour_of, with_behaviour
 from quotaloop.edge.thread_grpc import MeteredInterceptor
+from quotaloop.errors import UsageError
 from tests.edge.attempts import KEY, Remote, begun, edge_of, left, until
 from tests.edge.grpc_servers import ACME, SERVICE, threads_server, wait_for_end
 from tests.edge.metering import Metering, metering
@@ -261,6 +262,46 @@ def test_a_method_that_is_not_metered_is_passed_through() -> None:
     assert MeteredInterceptor(made.edge).intercept_service(lambda _: handler, details) is handler
 
 
+def test_the_wait_for_a_thread_is_a_part_of_the_attempt() -> None:
+    made, gate = metering(), _Gate()
+
+    def single(request: bytes, _: Any) -> bytes:
+        if request == b"first":
+            gate.wait()
+        return b""
+
+    arrived = list[str]()
+    arrive = made.edge.arrive
+
+    def noted(arrival: Any) -> Exchange:
+        arrived.append(arrival.path)
+        return arrive(arrival)
+
+    made.edge.arrive = noted  # type: ignore[method-assign]
+    with _serving(made, single, threads=1) as channel:
+        first = channel.unary_unary(SINGLE).future(b"first", metadata=ACME)
+        gate.come()
+        second = channel.unary_unary(SINGLE).future(b"second", metadata=ACME)
+        until(lambda: len(arrived) == 2)
+        made.clock.pass_ms(9_000)
+        gate.open()
+        assert (first.result(), second.result()) == (b"", b"")
+    assert [event["duration_ms"] for event in made.events.written] == [9_000, 9_000]
+
+
+def test_a_handler_that_does_not_block_is_told_and_one_with_a_pool_of_its_own_keeps_it() -> None:
+    made = metering()
+    details = type("Details", (grpc.HandlerCallDetails,), {"method": SINGLE, "invocation_metadata": ()})()
+    pooled, unblocking = (lambda *_: b""), (lambda *_: None)
+    pooled.experimental_thread_pool = pool = ThreadPoolExecutor(1)  # type: ignore[attr-defined]
+    unblocking.experimental_non_blocking = True  # type: ignore[attr-defined]
+    meter = MeteredInterceptor(made.edge).intercept_service
+    kept = meter(lambda _: grpc.unary_unary_rpc_method_handler(pooled), details)
+    assert behaviour_of(kept).experimental_thread_pool is pool  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match="does not block"):
+        meter(lambda _: grpc.unary_unary_rpc_method_handler(unblocking), details)
+
+
 def _over_a_network(store: Remote) -> Metering:
     limits = (limit("acme", "concurrency", 1), limit("acme", "tokens", 100), limit("acme", "requests", 20))
     return edge_of(store, *limits, routes=[Route("/quotaloop.{version}.Chat/Single")])
@@ -360,8 +401,8 @@ def test_threads_that_let_in_at_once_start_one_that_holds_what_takes_long() -> N
 
         def is_alive(self) -> bool:
             asked.append(None)
-            if len(asked) <= 2:
-                both.wait(20)
+            with suppress(threading.BrokenBarrierError):
+                both.wait(20 if len(asked) <= 2 else 0.2)  # the second look: by both at once, were there no lock
             return False
 
     made.edge._keeper = Dead()

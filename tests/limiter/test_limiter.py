@@ -186,11 +186,28 @@ def test_what_was_reserved_is_settled_where_it_was_counted_whomever_a_newer_poli
     assert answer.allowed
     made.load(policy(limit(second, "concurrency", 1), epoch=2))
     assert not made.extend("acme", "a", now_ms=NOON)
-    assert made.extend("acme", "a", now_ms=NOON, subject=answer.subject)
-    assert made.settle("acme", "a", {"tokens": 1}, now_ms=NOON, subject=answer.subject)
+    assert made.extend("acme", "a", now_ms=NOON, answer=answer)
+    assert made.settle("acme", "a", {"tokens": 1}, now_ms=NOON, answer=answer)
     made.load(policy(limit(first, "concurrency", 1), epoch=3))
     left = dict(made.reserve("acme", "b", {"tokens": 0, "concurrency": 0}, now_ms=NOON).decisions)
     assert (left["tokens"].remaining, left["concurrency"].remaining) == (799, slots)
+
+
+@pytest.mark.parametrize("changed", [{"scope": Scope(model="large", api_version="*")}, {"per_seconds": 30}])
+@pytest.mark.parametrize("later_ms", [0, HOUR])
+def test_what_was_reserved_under_a_limit_that_is_no_more_is_settled_there(
+    changed: dict[str, Any], later_ms: int
+) -> None:
+    limits = (limit("acme", "tokens", 100, **changed), limit("acme", "concurrency", 1, **changed))
+    made = limiter(*limits, store=MemoryStore(hold_ms=2 * HOUR))
+    answer = made.reserve("acme", "a", {"tokens": 90, "concurrency": 1}, now_ms=NOON, model="large")
+    assert answer.allowed
+    if not later_ms:
+        made.load(policy(limit("other", "tokens", 1), epoch=2))
+    assert made.settle("acme", "a", {"tokens": 10}, now_ms=NOON + later_ms, model="large", answer=answer)
+    made.load(policy(*limits, epoch=3, begins_ms=NOON + later_ms))
+    costs: dict[Kind, int] = {"tokens": 90, "concurrency": 1}
+    assert made.reserve("acme", "b", costs, now_ms=NOON + later_ms, model="large").allowed
 
 
 def test_a_request_that_takes_long_is_extended() -> None:

@@ -14,6 +14,7 @@ from quotaloop.edge.arrival import Arrival
 from quotaloop.edge.edge import Edge, _current
 from quotaloop.edge.exchange import Exchange
 from quotaloop.edge.grpc_calls import (
+    Messages,
     arrival_of,
     behaviour_of,
     initial_metadata,
@@ -53,7 +54,8 @@ class MeteredInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         inner = behaviour_of(handler)
         if not (inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)):
             raise UsageError(f"the handler of {details.method} is not async: it cannot be metered")
-        return with_behaviour(handler, call.stream(inner) if handler.response_streaming else call.single(inner))
+        metered = call.stream if handler.response_streaming else call.single
+        return with_behaviour(handler, metered(inner), call.messages)
 
 
 class _Call:
@@ -61,6 +63,7 @@ class _Call:
 
     def __init__(self, edge: Edge, matched: Matched, arrival: Arrival) -> None:
         self.edge, self.matched, self.arrival = edge, matched, arrival
+        self.messages = Messages()
 
     async def unknown(self, requests: Any, context: Any) -> None:
         """A method that the server has not: an attempt, too."""
@@ -111,7 +114,7 @@ class _Call:
             yield exchange
         except BaseException as error:
             is_cut = isinstance(error, asyncio.CancelledError | GeneratorExit)
-            self.edge.end(exchange, *(when_cut(self.edge) if is_cut else when_raised(context)))
+            self.edge.end(exchange, *(when_cut(self.edge, self.messages) if is_cut else when_raised(context)))
             raise
         self.edge.end(exchange, *when_done(context, exchange))
 

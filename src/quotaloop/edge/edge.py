@@ -8,14 +8,14 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any, Protocol
 
 from quotaloop.edge.arrival import Arrival, Estimate, Identity
 from quotaloop.edge.emitter.throttled_warnings import ThrottledWarnings
-from quotaloop.edge.exchange import ANONYMOUS, Exchange, HeldAs
+from quotaloop.edge.exchange import ANONYMOUS, Exchange, HeldAs, costs_of
 from quotaloop.edge.forks import begins_anew
 from quotaloop.edge.refusal import Refused, over_limit, unauthenticated, unknown_version
 from quotaloop.edge.routes import Matched, Route, Routes
@@ -25,6 +25,7 @@ from quotaloop.limiter.limiter import Limiter
 from quotaloop.limiter.memory import MemoryStore
 from quotaloop.quotas.policy import Kind
 
+_NO_COSTS: Mapping[Kind, int] = {"tokens": 0, "compute": 0}
 _THREADS = 8  # that ask a store over a network
 _LOG = logging.getLogger("quotaloop.edge")
 _current: ContextVar[Exchange] = ContextVar("quotaloop.exchange")
@@ -158,7 +159,7 @@ class Edge:
             try:
                 answer = await asyncio.shield(asyncio.wrap_future(asked))
             except asyncio.CancelledError:  # whoever asked has gone: an attempt that counts, and comes to nothing
-                asked.add_done_callback(lambda _: self._settle_soon(exchange, 0))
+                asked.add_done_callback(lambda _: self._settle_soon(exchange, _NO_COSTS))
                 raise
         return self._judged(exchange, costs, answer)
 
@@ -167,14 +168,15 @@ class Edge:
         if exchange.is_finished:
             return
         exchange.is_finished = True
-        was_let_in, tokens = self._live.pop(exchange.event_id, None) is not None, 0
+        was_let_in, costs = self._live.pop(exchange.event_id, None) is not None, _NO_COSTS
         try:
-            self.emitter.write(exchange.event(status, outcome, self._clock_ns()))
-            tokens = exchange.tokens
+            event = exchange.event(status, outcome, self._clock_ns())
+            costs = costs_of(event)  # a handler that has not noticed may still count
+            self.emitter.write(event)
         except Exception:  # whatever a handler has left there: its slot must be free
             _LOG.exception("the event of attempt %s is lost", exchange.event_id)
         if was_let_in:
-            self._settle_soon(exchange, tokens)
+            self._settle_soon(exchange, costs)
 
     def fields(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
         """What every answer says: the id of the attempt, and that its version is going away."""
@@ -215,7 +217,7 @@ class Edge:
             api_version=api_version,
             guessed=True,
         )
-        exchange.held_as = HeldAs(model, api_version, answer.subject)
+        exchange.held_as = HeldAs(model, api_version, answer)
         return answer
 
     def _judged(self, exchange: Exchange, costs: dict[Kind, int], answer: Answer) -> Answer:
@@ -231,11 +233,10 @@ class Edge:
             self._keep()
         return answer
 
-    def _settle(self, exchange: Exchange, tokens: int) -> None:
+    def _settle(self, exchange: Exchange, costs: Mapping[Kind, int]) -> None:
         if exchange.held_as is None:
             return
-        model, version, subject = exchange.held_as
-        costs: dict[Kind, int] = {"tokens": tokens, "compute": exchange.gpu_us}
+        model, version, answer = exchange.held_as
         self.limiter.settle(
             exchange.tenant,
             exchange.event_id,
@@ -243,19 +244,19 @@ class Edge:
             now_ms=self._now_ms(),
             model=model,
             api_version=version,
-            subject=subject,
+            answer=answer,
         )
 
-    def _settle_soon(self, exchange: Exchange, tokens: int) -> None:
+    def _settle_soon(self, exchange: Exchange, costs: Mapping[Kind, int]) -> None:
         """Here where that takes no time, else in a thread; here, too, once the edge is closed."""
         if self._pool is not None:
             try:
-                self._pool.submit(self._settle, exchange, tokens).add_done_callback(_said)
+                self._pool.submit(self._settle, exchange, costs).add_done_callback(_said)
             except RuntimeError:
                 _LOG.info("attempt %s ended after the edge", exchange.event_id)
             else:
                 return
-        self._settle(exchange, tokens)
+        self._settle(exchange, costs)
 
     def _keep(self) -> None:
         """Start holding what takes long; once a process, also after a fork."""
@@ -271,14 +272,14 @@ class Edge:
             for exchange in list(self._live.values()):
                 # A clock that was set back has shortened what is held.
                 if not 0 <= now_ms - exchange.held_ms < hold_ms // 4 and exchange.held_as is not None:
-                    model, version, subject = exchange.held_as
+                    model, version, answer = exchange.held_as
                     self.limiter.extend(
                         exchange.tenant,
                         exchange.event_id,
                         now_ms=now_ms,
                         model=model,
                         api_version=version,
-                        subject=subject,
+                        answer=answer,
                     )
                     exchange.held_ms = now_ms
 

@@ -35,7 +35,7 @@ class EventStream:
                 self._has_fields = False
             elif line[:1] != b":":
                 self._has_fields = says = True
-                if line.startswith(_ERROR):
+                if line in _ERROR:
                     self.has_failed = True
         self._rest = rest[:_KEPT]
         return events, says or rest[:1] not in _SAYS_NOTHING

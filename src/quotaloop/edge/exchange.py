@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +18,8 @@ from quotaloop.events.fields import FIELDS, MAX_BYTES, MAX_DURATION_MS, MAX_GPU_
 
 if TYPE_CHECKING:
     from quotaloop.edge.arrival import Arrival
+    from quotaloop.limiter.answer import Answer
+    from quotaloop.quotas.policy import Kind
 
 ANONYMOUS = "anonymous"  # the tenant of nobody's requests
 _LOG = logging.getLogger("quotaloop.edge")
@@ -37,7 +40,7 @@ class HeldAs(NamedTuple):
 
     model: str
     api_version: str
-    subject: str | None  # whose count it is; none where nothing is reserved
+    answer: Answer
 
 
 class Exchange(Struct, eq=False, gc=False):
@@ -81,17 +84,6 @@ class Exchange(Struct, eq=False, gc=False):
 
     def __post_init__(self) -> None:
         self.protocol = self.protocol or self.arrival.protocol
-
-    @property
-    def tokens(self) -> int:
-        """Of all classes."""
-        return (
-            self.input_tokens
-            + self.cache_read_tokens
-            + self.cache_write_tokens
-            + self.output_tokens
-            + self.reasoning_tokens
-        )
 
     def elapsed_ns(self) -> int:
         """Since it arrived."""
@@ -165,11 +157,16 @@ class Exchange(Struct, eq=False, gc=False):
                 continue
             if type(amount) is not int or not 0 <= amount <= most:
                 _LOG.error("%s of %s is %r, which is no amount; counted as 0", name, self.event_id, amount)
-                setattr(self, name, 0)
             elif name == "gpu_us":
                 event["gpu_ms"] = amount / 1_000
             else:
                 event[name] = amount
+
+
+def costs_of(event: Mapping[str, Any]) -> dict[Kind, int]:
+    """What limits count of an attempt in the end: tokens of all classes, and microseconds of compute."""
+    gpu_ms: float = event.get("gpu_ms", 0)
+    return {"tokens": sum([event.get(name, 0) for name in TOKEN_CLASSES]), "compute": round(gpu_ms * 1_000)}
 
 
 @lru_cache(4_096)

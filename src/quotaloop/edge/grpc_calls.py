@@ -52,13 +52,35 @@ def behaviour_of(handler: Any) -> Callable[..., Any]:
     return found
 
 
-def with_behaviour(handler: Any, behaviour: Callable[..., Any]) -> Any:
-    """A method of the same kind, with another function behind it."""
+class Messages:
+    """What a call is sent and answers; ``are_broken`` once one of them could not be read or written."""
+
+    def __init__(self) -> None:
+        self.are_broken = False
+
+    def watched(self, convert: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+        """The same conversion, whose failures show."""
+        if convert is None:
+            return None
+
+        def watched(message: Any) -> Any:
+            try:
+                return convert(message)
+            except Exception:
+                self.are_broken = True
+                raise
+
+        return watched
+
+
+def with_behaviour(handler: Any, behaviour: Callable[..., Any], messages: Messages | None = None) -> Any:
+    """A method of the same kind, with another function behind it, and its messages watched."""
     kind = ("stream" if handler.request_streaming else "unary") + (
         "_stream" if handler.response_streaming else "_unary"
     )
     make: Callable[..., Any] = getattr(grpc, f"{kind}_rpc_method_handler")
-    return make(behaviour, handler.request_deserializer, handler.response_serializer)
+    watched = (messages or Messages()).watched
+    return make(behaviour, watched(handler.request_deserializer), watched(handler.response_serializer))
 
 
 def initial_metadata(edge: Edge, exchange: Exchange) -> list[tuple[str, str]]:
@@ -80,8 +102,10 @@ def no_method(path: str) -> tuple[StatusCode, str]:
     return StatusCode.UNIMPLEMENTED, f"there is no method {path}"
 
 
-def when_cut(edge: Edge) -> tuple[int, str]:
-    """Status and outcome of a call that did not come to its end: the client left, unless the server is stopping."""
+def when_cut(edge: Edge, messages: Messages) -> tuple[int, str]:
+    """Status and outcome of a call that did not come to its end: the client left, unless something else is known."""
+    if messages.are_broken:
+        return 500, "error"
     return (503, "error") if edge.is_stopping else (499, "cancelled")
 
 

@@ -14,6 +14,7 @@ from quotaloop.edge.arrival import Arrival
 from quotaloop.edge.edge import Edge, _current, current
 from quotaloop.edge.exchange import Exchange
 from quotaloop.edge.grpc_calls import (
+    Messages,
     arrival_of,
     behaviour_of,
     initial_metadata,
@@ -27,8 +28,7 @@ from quotaloop.edge.grpc_calls import (
 )
 from quotaloop.edge.refusal import Refused
 from quotaloop.edge.routes import Matched
-
-_END = object()  # of a stream
+from quotaloop.errors import UsageError
 
 
 class MeteredInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
@@ -36,7 +36,8 @@ class MeteredInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
 
     ``identify``, ``estimate`` and the store of counts are asked in the thread of the handler. An attempt ends when its
     client leaves, though the handler may not have noticed: what that spends from then on is not counted. gRPC may end
-    the requests of a client that leaves before it says so: a handler that is done at that very moment is ``ok``.
+    the requests of a client that leaves before it says so: a handler that is done at that very moment is ``ok``. A call
+    whose client leaves before a thread has its request is none.
     """
 
     def __init__(self, edge: Edge) -> None:
@@ -50,15 +51,21 @@ class MeteredInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
             return handler
         handler = handler or _UNKNOWN
         call = _Call(self.edge, matched, arrival_of(details), is_stream=handler.request_streaming)
-        metered = call.stream if handler.response_streaming else call.single
-        return with_behaviour(handler, metered(behaviour_of(handler)))
+        inner = behaviour_of(handler)
+        if getattr(inner, "experimental_non_blocking", False):
+            raise UsageError(f"the handler of {details.method} does not block: it cannot be metered")
+        metered: Any = (call.stream if handler.response_streaming else call.single)(inner)
+        metered.experimental_thread_pool = getattr(inner, "experimental_thread_pool", None)
+        return with_behaviour(handler, metered, call.messages)
 
 
 class _Call:
-    """One call: its attempt begins when a thread has it and the request is there."""
+    """One call: its attempt begins when it comes, and the wait for a thread is a part of it."""
 
     def __init__(self, edge: Edge, matched: Matched, arrival: Arrival, *, is_stream: bool) -> None:
         self.edge, self.matched, self.arrival = edge, matched, arrival
+        self.messages = Messages()
+        self._exchange = edge.arrive(arrival)
         self._is_stream = is_stream
         self._is_ended = threading.Lock()  # taken by who ends it, for good
 
@@ -80,7 +87,7 @@ class _Call:
             with self._attempt(request, context) as exchange:
                 replies = _step(exchange, inner, self._counted(request, exchange), context)
                 try:
-                    while (reply := _step(exchange, next, replies, _END)) is not _END:
+                    while (reply := _step(exchange, next, replies, None)) is not None:  # which ends it for gRPC, too
                         yield reply
                         exchange.sent(size_of(reply))
                 finally:
@@ -92,15 +99,15 @@ class _Call:
     @contextmanager
     def _attempt(self, request: Any, context: Any) -> Iterator[Exchange]:
         """An attempt as long as the block lasts and the client is there; refused, the call is aborted."""
-        exchange = self.edge.arrive(self.arrival)
+        exchange = self._exchange
         try:
             _step(exchange, self._let_in, exchange, request, context)
             yield exchange
         except BaseException as error:
             is_cut = isinstance(error, GeneratorExit) or not context.is_active()
-            self._end(exchange, *(when_cut(self.edge) if is_cut else when_raised(context)))
+            self._end(exchange, *(self._when_cut() if is_cut else when_raised(context)))
             raise
-        self._end(exchange, *(when_done(context, exchange) if context.is_active() else when_cut(self.edge)))
+        self._end(exchange, *(when_done(context, exchange) if context.is_active() else self._when_cut()))
 
     def _let_in(self, exchange: Exchange, request: Any, context: Any) -> None:
         _, refusal = self.edge.resolve(exchange, self.matched)
@@ -116,12 +123,15 @@ class _Call:
             context.abort(code, text)
             raise AssertionError("abort raises") from refused
         # Not before: nobody may end what is about to be reserved. Who has left by now makes the next line raise.
-        context.add_callback(lambda: self._end(exchange, *when_cut(self.edge)))
+        context.add_callback(lambda: self._end(exchange, *self._when_cut()))
         context.send_initial_metadata(initial_metadata(self.edge, exchange))
 
     def _counted(self, request: Any, exchange: Exchange) -> Any:
         """A stream of requests, counted as it comes."""
         return map(partial(_received, exchange), request) if self._is_stream else request
+
+    def _when_cut(self) -> tuple[int, str]:
+        return when_cut(self.edge, self.messages)
 
     def _end(self, exchange: Exchange, status: int, outcome: str) -> None:
         """The first end counts; the thread of the handler and that which sees the client go may come at once."""

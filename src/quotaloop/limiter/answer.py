@@ -17,7 +17,8 @@ class Answer(Struct, frozen=True, gc=False):
     """May the request pass? ``decisions`` are those of the limits that were asked, each with its kind.
 
     ``denied_by`` is the first that denied; ``retry_after_ms`` is the longest wait of those that denied; ``bounds`` are
-    the limits, in the order of ``decisions``; ``subject`` is whose count it is: the tenant's own or one it shares.
+    the limits, in the order of ``decisions``; ``subject`` is whose count it is: the tenant's own or one it shares,
+    None for what was refused.
     """
 
     allowed: bool

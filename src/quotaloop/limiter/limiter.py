@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from quotaloop.errors import CheckRefused
 from quotaloop.limiter.answer import Answer, Source, refused
-from quotaloop.limiter.limits import Bound, Bounds, Choice, Counting, Holding
+from quotaloop.limiter.limits import Bound, Bounds, Choice, Counting, asks_under
 from quotaloop.limiter.memory import MemoryStore
 from quotaloop.limiter.rule import EXACT, Decision, check_cost
 from quotaloop.limiter.rules import Algorithm
@@ -106,7 +106,7 @@ class Limiter:
             if check_cost(costs.get(bound.kind, 0), EXACT):
                 return self._denied([bound], self.store, source, held.epoch)
         subject, choice = self._subject(held, tenant), holding.choice(costs)
-        asks = _asks(choice, costs, guessed)
+        asks = choice.asks(costs, guessed=guessed)
         if not self._is_away(now_ms):
             try:
                 answer = self._asked(self.store, subject, request_id, choice, asks, source, held.epoch, now_ms)
@@ -119,11 +119,11 @@ class Limiter:
         (check_asks if source == "policy" else check_actual)(asks)
         if self.when_away == "local":
             choice = held.share.choice(costs)
-            asks = _asks(choice, costs, guessed)
+            asks = choice.asks(costs, guessed=guessed)
             return self._asked(self._here, subject, request_id, choice, asks, "local", held.epoch, now_ms)
         self.counts[self.when_away] += 1
         wait_ms = 0 if self.when_away == "open" else _AWAY_MS
-        return Answer(self.when_away == "open", None, wait_ms, (), self.when_away, held.epoch)
+        return Answer(self.when_away == "open", None, wait_ms, (), self.when_away, held.epoch, (), subject)
 
     def settle(
         self,
@@ -134,23 +134,22 @@ class Limiter:
         now_ms: int,
         model: str = "*",
         api_version: str = "*",
-        subject: str | None = None,
+        answer: Answer | None = None,
     ) -> bool:
         """Say what a request came to, once, with the ``model`` and ``api_version`` it was reserved with.
 
-        ``subject`` is that of its answer: without it, what was reserved before a policy named the tenant for the first
-        time, or no longer, is not found. Kinds that are not named keep their cost; the slot is free. False where
-        nothing is reserved under the id (it was refused, or is held no longer), and while the store is away: it is told
-        when it answers again.
+        ``answer`` is what it was let in by; without it, limits that a policy has named, renamed or dropped since are
+        not settled. Kinds that are not named keep their cost; the slot is free. False where nothing is reserved under
+        the id (it was refused, or is held no longer), and while the store is away: it is told when it answers again.
         """
         _check_kinds(costs)
         held = self._in_force(now_ms)
         named: dict[Kind, int] = {"concurrency": 0, **costs}
-        subject, holding = self._reserved(held, subject, tenant, model, api_version, now_ms)
-        asks, was_here = _asks(holding.choice(named), named), False
+        subject, asks = self._reserved(held, answer, tenant, model, api_version, named, now_ms)
+        was_here = False
         check_actual(asks)
         if not self._here.is_idle:
-            share = _asks(held.share.choice(named), named)
+            share = held.share.choice(named).asks(named)
             was_here = self._here.settle(subject, request_id, share, now_ms)
         if self._is_away(now_ms):
             self._unsent.append(_Settlement(subject, request_id, asks))
@@ -170,21 +169,20 @@ class Limiter:
         now_ms: int,
         model: str = "*",
         api_version: str = "*",
-        subject: str | None = None,
+        answer: Answer | None = None,
     ) -> bool:
         """Hold what a request has reserved for as long again; False where nothing is, or the store is away.
 
-        Names are as for ``settle``.
+        Names and ``answer`` are as for ``settle``.
         """
-        held = self._in_force(now_ms)
-        subject, holding = self._reserved(held, subject, tenant, model, api_version, now_ms)
-        costs: dict[Kind, int] = {"concurrency": 1}
-        if self._here.extend(subject, request_id, _asks(held.share.choice(costs), costs), now_ms):
+        held, costs = self._in_force(now_ms), dict[Kind, int]({"concurrency": 1})
+        subject, asks = self._reserved(held, answer, tenant, model, api_version, costs, now_ms)
+        if self._here.extend(subject, request_id, held.share.choice(costs).asks(costs), now_ms):
             return True
         if self._is_away(now_ms):
             return False
         try:
-            return self.store.extend(subject, request_id, _asks(holding.choice(costs), costs), now_ms)
+            return self.store.extend(subject, request_id, asks, now_ms)
         except StoreUnavailable:
             self._away_from_ms = now_ms
             return False
@@ -203,13 +201,23 @@ class Limiter:
         return (self._shared if len(tenant) <= _LONGEST else _shared)(tenant, self._unknown_subjects)
 
     def _reserved(
-        self, held: Bounds, subject: str | None, tenant: str, model: str, api_version: str, now_ms: int
-    ) -> tuple[str, Holding]:
-        """Whose count a reservation is in, and the limits that are counted there now."""
-        now = self._subject(held, tenant)
-        if subject is None or subject == now:
-            return now, held.hold(tenant, model, api_version, now_ms)
-        return subject, held.safe
+        self,
+        held: Bounds,
+        answer: Answer | None,
+        tenant: str,
+        model: str,
+        api_version: str,
+        costs: Mapping[Kind, int],
+        now_ms: int,
+    ) -> tuple[str, list[Ask]]:
+        """Whose count a reservation is in, and these costs under its limits, which may hold no longer.
+
+        What passed while the store was away is, where it was counted after all, so under the limits of now.
+        """
+        subject = (answer and answer.subject) or self._subject(held, tenant)
+        if answer is None or answer.source not in ("policy", "safe_capacity"):
+            return subject, asks_under(held.hold(tenant, model, api_version, now_ms).choice(costs).bounds, costs)
+        return subject, asks_under([bound for bound in answer.bounds if bound.kind in costs], costs)
 
     def _is_away(self, now_ms: int) -> bool:
         return self._away_from_ms is not None and 0 <= now_ms - self._away_from_ms < _AWAY_MS
@@ -239,7 +247,7 @@ class Limiter:
         epoch: int | None,
         now_ms: int,
     ) -> Answer:
-        if source != "policy" and (over := _over(asks, choice)):
+        if source != "policy" and (over := choice.over(asks)):
             return self._denied(over, store, source, epoch)
         decisions = store.reserve(subject, request_id, asks, now_ms)
         self.counts[source] += 1
@@ -260,28 +268,6 @@ class _Settlement(Struct, frozen=True):
     subject: str
     request_id: str
     asks: list[Ask]
-
-
-def _asks(choice: Choice, costs: Mapping[Kind, int], guessed: bool = False) -> list[Ask]:
-    if not guessed:
-        return [Ask(bound.key, bound.rule, costs[bound.kind]) for bound in choice.bounds if bound.rule is not None]
-    return [
-        Ask(bound.key, bound.rule, cost if (cost := costs[bound.kind]) <= most else most)
-        for bound, most in zip(choice.bounds, choice.most, strict=True)
-        if bound.rule is not None
-    ]
-
-
-def _over(asks: Sequence[Ask], choice: Choice) -> list[Bound]:
-    """The limits that never allow their cost: one above safe capacity alone may fit the policy, and is no error.
-
-    Raises ``ValueError`` for a cost that cannot be.
-    """
-    for ask, most in zip(asks, choice.most, strict=True):
-        if type(ask.cost) is not int or not 0 <= ask.cost <= most:
-            check_actual(asks)
-            return [bound for bound, one in zip(choice.bounds, asks, strict=True) if one.cost > one.rule.most]
-    return []
 
 
 def _shared(tenant: str, subjects: int) -> str:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from quotaloop.limiter.concurrency import Concurrency
 from quotaloop.limiter.rule import Rule
 from quotaloop.limiter.rules import Algorithm, rule_of
+from quotaloop.limiter.store import Ask, check_actual
 from quotaloop.quotas.policy import EVERYTHING, KINDS, Kind, Limit, Policy, Rate, Scope, epoch_ms
 
 
@@ -33,6 +34,32 @@ class Choice(Struct, frozen=True, gc=False):
     bounds: tuple[Bound, ...]
     kinds: tuple[Kind, ...]
     most: tuple[int, ...]
+
+    def asks(self, costs: Mapping[Kind, int], *, guessed: bool = False) -> list[Ask]:
+        """These costs, each under its limit; of those that are guessed, at most what the limit ever allows."""
+        if not guessed:
+            return asks_under(self.bounds, costs)
+        return [
+            Ask(bound.key, bound.rule, cost if (cost := costs[bound.kind]) <= most else most)
+            for bound, most in zip(self.bounds, self.most, strict=True)
+            if bound.rule is not None
+        ]
+
+    def over(self, asks: Sequence[Ask]) -> list[Bound]:
+        """The limits that never allow their cost: one above safe capacity alone may fit the policy, and is no error.
+
+        Raises ``ValueError`` for a cost that cannot be.
+        """
+        for ask, most in zip(asks, self.most, strict=True):
+            if type(ask.cost) is not int or not 0 <= ask.cost <= most:
+                check_actual(asks)
+                return [bound for bound, one in zip(self.bounds, asks, strict=True) if one.cost > one.rule.most]
+        return []
+
+
+def asks_under(bounds: Iterable[Bound], costs: Mapping[Kind, int]) -> list[Ask]:
+    """These costs, each under its limit; suspended ones count nothing."""
+    return [Ask(bound.key, bound.rule, costs[bound.kind]) for bound in bounds if bound.rule is not None]
 
 
 class Holding:

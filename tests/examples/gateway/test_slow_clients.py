@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,8 +14,32 @@ from h2.connection import H2Connection
 from h2.events import ResponseReceived
 from h2.settings import SettingCodes, Settings
 
+from examples.gateway.slow_clients import Patience, TooSlow
+from quotaloop.edge.asgi import Message, Receive, Scope, Send
 from tests.examples.gateway.in_process import ASKED
 from tests.examples.gateway.running_gateway import PATIENCE_S, Gateway
+
+
+def test_a_client_that_was_given_up_is_not_waited_for_again() -> None:
+    tried = list[str]()
+
+    async def stuck(message: Message) -> None:
+        tried.append(message["type"])
+        await asyncio.Event().wait()
+
+    async def app(_: Scope, __: Receive, send: Send) -> None:
+        for kind in ("http.response.body", "http.response.end"):
+            with suppress(TooSlow):
+                await send({"type": kind})
+        tried.append("done")
+
+    asyncio.run(Patience(app, 0.01)({"type": "http"}, receive, stuck))
+    assert tried == ["http.response.body", "done"]
+
+
+async def receive() -> Message:
+    """Nothing comes."""
+    raise AssertionError
 
 
 def asking_without_a_window(gateway: Gateway, tenant: str) -> socket.socket:
@@ -29,9 +55,10 @@ def asking_without_a_window(gateway: Gateway, tenant: str) -> socket.socket:
     connection.send_data(1, json.dumps({**ASKED, "stream": True}).encode(), end_stream=True)
     client.sendall(connection.data_to_send())
     client.settimeout(PATIENCE_S)
-    while not any(isinstance(event, ResponseReceived) for event in connection.receive_data(client.recv(65_536))):
-        pass
-    return client
+    while data := client.recv(65_536):
+        if any(isinstance(event, ResponseReceived) for event in connection.receive_data(data)):
+            return client
+    raise AssertionError("the gateway has hung up")
 
 
 def test_a_gateway_that_ends_does_not_wait_for_a_client_that_does_not_read(tmp_path: Path) -> None:
