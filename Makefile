@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 LOCKING := build/locking
 STORE := ./store
 # Of two processes, one is busy with the cluster for long; more than two have little to share.
-PARALLEL := -n 2 --no-loadscope-reorder
+PARALLEL := -n 2
 PIP := -m pip --quiet --disable-pip-version-check --no-input
 # From the command line alone: a terminal's own LINES does not count.
 BENCH_LINES := $(if $(filter command line,$(origin LINES)),$(LINES))

@@ -120,6 +120,7 @@ def test_answers_come_from_hdfs(ran: Ran, here: Loop) -> None:
     assert ran.answer("status")["release"] == ran.release.number
 
 
+@pytest.mark.faults
 def test_a_resource_manager_that_is_away_ends_a_build_and_a_recount_with_5_and_soon(cluster: Cluster) -> None:
     cluster.up()
     env = environment(cluster, f"away-{uuid.uuid4().hex[:8]}", patience="2s")
