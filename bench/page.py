@@ -91,7 +91,7 @@ def _stages(results: Results) -> str:
 def _number(number: float, unit: str) -> str:
     if unit == "relative error":
         return f"{number * 100:.2f} %"
-    return f"{number:.3f} x" if number < 0.1 else f"{number:.2f} {unit}"
+    return f"{number:.3f} {unit}" if unit == "x" and number < 0.1 else f"{number:.2f} {unit}"
 
 
 def _spread(spread: Spread, unit: str) -> str:

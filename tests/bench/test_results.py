@@ -122,6 +122,11 @@ def test_errors_are_shown_as_percent() -> None:
     assert "| 0.99 % | 0.99 % to 0.99 % | - | ≤ 1.00 % | yes |" in tables(replace(RESULTS, rows=[row]))
 
 
+def test_what_may_be_below_zero_keeps_its_unit() -> None:
+    row = Row("p99", "a", "", 10, None, None, Spread(0.05, -1.9, 1.6), "ms", None, 1.0)
+    assert "| 0.05 ms | -1.90 ms to 1.60 ms | - | ≤ 1.00 ms | yes |" in tables(replace(RESULTS, rows=[row]))
+
+
 def test_the_page_and_the_results_say_nothing_of_one_machine() -> None:
     import socket
 
