@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from quotaloop.errors import ServiceUnreachable
+from quotaloop.hosts import in_address
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LOOK_S = 0.02
@@ -57,7 +58,7 @@ class GatewayProcess:
                 raise ServiceUnreachable(f"the gateway does not come up: {self.log[-2_000:]}")
             time.sleep(_LOOK_S)
         told = json.loads(ready.read_bytes())
-        host = f"[{told['host']}]" if ":" in told["host"] else told["host"]
+        host = in_address(told["host"])
         self.url, self.http2 = (f"http://{host}:{told.get(name)}" for name in ("port", "http2_port"))
         self.grpc = f"{host}:{told.get('grpc_port')}"
 

@@ -25,6 +25,7 @@ from quotaloop.edge.emitter.emitter import Emitter
 from quotaloop.edge.emitter.folder import FolderOutlet
 from quotaloop.edge.emitter.outlet import Outlet
 from quotaloop.errors import UsageError
+from quotaloop.hosts import in_address
 
 _LOG = logging.getLogger("gateway")
 _LAST_WORD_S = 0.5  # for a client to take that its answer is cut
@@ -71,7 +72,7 @@ async def _listen(settings: Settings, parts: Parts, app: Application, closing: A
             await closing.enter_async_context(listen(app, listener))
     if settings.grpc_port >= 0:
         server = grpc_service.server(parts)
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        host = in_address(settings.host)
         try:
             ports["grpc_port"] = server.add_insecure_port(f"{host}:{settings.grpc_port}")
         except RuntimeError as error:

@@ -14,7 +14,7 @@ import pytest
 from grpc import StatusCode
 
 from quotaloop.edge import Edge, Exchange, Route, current
-from quotaloop.edge.grpc_calls import behaviour_of, with_behaviour
+from quotaloop.edge.grpc_calls import Messages, behaviour_of, with_behaviour
 from quotaloop.edge.thread_grpc import MeteredInterceptor
 from quotaloop.errors import UsageError
 from tests.edge.attempts import KEY, Remote, begun, edge_of, left, until
@@ -53,7 +53,7 @@ class _Around(grpc.ServerInterceptor):  # type: ignore[misc]
     def intercept_service(self, continuation: Callable[..., Any], details: Any) -> Any:
         """The handler with this around it."""
         handler = continuation(details)
-        return with_behaviour(handler, partial(self._around, behaviour_of(handler)))
+        return with_behaviour(handler, partial(self._around, behaviour_of(handler)), Messages())
 
 
 class _Gate:

@@ -12,6 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from quotaloop.errors import UsageError
+from quotaloop.hosts import in_address
 
 RECEIVE_MAXIMUM = 1_000  # messages that the broker may send before the first of them is acknowledged
 NEVER_S = 0xFFFFFFFF  # a session that does not expire
@@ -80,7 +81,7 @@ class MqttAccess:
     def place(self) -> str:
         """Host and port, as errors say them."""
         host, port = self.address
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return f"{in_address(host)}:{port}"
 
     @property
     def subscription(self) -> str:

@@ -142,7 +142,9 @@ class HttpAttempt:
         kind = message["type"]
         if kind == "http.response.body":
             if self._stream is not None and not self._sends_raise and message.get("more_body"):
-                self._count(message.get("body", b""))  # of the many parts of a stream, none takes a step of its own
+                self._count(
+                    self._stream, message.get("body", b"")
+                )  # of the many parts of a stream, none takes a step of its own
                 return self._server_send(message)
             return self._send_body(message)
         return self._server_send(self._started(message) if kind == "http.response.start" else message)
@@ -171,19 +173,19 @@ class HttpAttempt:
             raise
         if body:
             if self._stream is not None:
-                self._count(body)
+                self._count(self._stream, body)
             else:
                 exchange.bytes_out += len(body)
         if not more:
             failed = exchange.has_failed or self._status >= 400
             self._end("cancelled" if self._is_by_client else "error" if failed else "ok", self._status)
 
-    def _count(self, body: bytes) -> None:
+    def _count(self, stream: EventStream, body: bytes) -> None:
         """Events of a stream and the bytes of it; comments, such as heartbeats, are no first byte."""
-        if not body or self._stream is None:
+        if not body:
             return
-        events, says = self._stream.feed(bytes(body))
-        if self._stream.has_failed:
+        events, says = stream.feed(bytes(body))
+        if stream.has_failed:
             self.exchange.fail()
         if says:
             self.exchange.sent(len(body), events)

@@ -73,14 +73,14 @@ class Messages:
         return watched
 
 
-def with_behaviour(handler: Any, behaviour: Callable[..., Any], messages: Messages | None = None) -> Any:
+def with_behaviour(handler: Any, behaviour: Callable[..., Any], messages: Messages) -> Any:
     """A method of the same kind, with another function behind it, and its messages watched."""
     kind = ("stream" if handler.request_streaming else "unary") + (
         "_stream" if handler.response_streaming else "_unary"
     )
     make: Callable[..., Any] = getattr(grpc, f"{kind}_rpc_method_handler")
-    watched = (messages or Messages()).watched
-    return make(behaviour, watched(handler.request_deserializer), watched(handler.response_serializer))
+    reads, writes = messages.watched(handler.request_deserializer), messages.watched(handler.response_serializer)
+    return make(behaviour, reads, writes)
 
 
 def initial_metadata(edge: Edge, exchange: Exchange) -> list[tuple[str, str]]:

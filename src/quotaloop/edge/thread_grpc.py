@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import grpc
 
-from quotaloop.edge.arrival import Arrival
 from quotaloop.edge.edge import Edge, _current, current
 from quotaloop.edge.exchange import Exchange
 from quotaloop.edge.grpc_calls import (
@@ -50,7 +48,7 @@ class MeteredInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
         if not matched.route.metered:
             return handler
         handler = handler or _UNKNOWN
-        call = _Call(self.edge, matched, arrival_of(details), is_stream=handler.request_streaming)
+        call = _Call(self.edge, matched, self.edge.arrive(arrival_of(details)), is_stream=handler.request_streaming)
         inner = behaviour_of(handler)
         if getattr(inner, "experimental_non_blocking", False):
             raise UsageError(f"the handler of {details.method} does not block: it cannot be metered")
@@ -62,10 +60,9 @@ class MeteredInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
 class _Call:
     """One call: its attempt begins when it comes, and the wait for a thread is a part of it."""
 
-    def __init__(self, edge: Edge, matched: Matched, arrival: Arrival, *, is_stream: bool) -> None:
-        self.edge, self.matched, self.arrival = edge, matched, arrival
+    def __init__(self, edge: Edge, matched: Matched, exchange: Exchange, *, is_stream: bool) -> None:
+        self.edge, self.matched, self.exchange = edge, matched, exchange
         self.messages = Messages()
-        self._exchange = edge.arrive(arrival)
         self._is_stream = is_stream
         self._is_ended = threading.Lock()  # taken by who ends it, for good
 
@@ -73,9 +70,9 @@ class _Call:
         """A method with one reply."""
 
         def metered(request: Any, context: Any) -> Any:
-            with self._attempt(request, context) as exchange:
-                reply = _step(exchange, inner, self._counted(request, exchange), context)
-                exchange.bytes_out += size_of(reply)
+            with self._attempt(request, context):
+                reply = self._step(inner, self._counted(request), context)
+                self.exchange.bytes_out += size_of(reply)
             return reply
 
         return metered
@@ -84,73 +81,71 @@ class _Call:
         """A method with a stream of replies; gRPC drops it half-way where the client has gone."""
 
         def metered(request: Any, context: Any) -> Iterator[Any]:
-            with self._attempt(request, context) as exchange:
-                replies = _step(exchange, inner, self._counted(request, exchange), context)
+            with self._attempt(request, context):
+                replies = self._step(inner, self._counted(request), context)
                 try:
-                    while (reply := _step(exchange, next, replies, None)) is not None:  # which ends it for gRPC, too
+                    while (reply := self._step(next, replies, None)) is not None:  # which ends it for gRPC, too
                         yield reply
-                        exchange.sent(size_of(reply))
+                        self.exchange.sent(size_of(reply))
                 finally:
                     if hasattr(replies, "close"):  # what a generator does at its end is the attempt's, too
-                        _step(exchange, replies.close)
+                        self._step(replies.close)
 
         return metered
 
     @contextmanager
-    def _attempt(self, request: Any, context: Any) -> Iterator[Exchange]:
+    def _attempt(self, request: Any, context: Any) -> Iterator[None]:
         """An attempt as long as the block lasts and the client is there; refused, the call is aborted."""
-        exchange = self._exchange
         try:
-            _step(exchange, self._let_in, exchange, request, context)
-            yield exchange
+            self._step(self._let_in, request, context)
+            yield
         except BaseException as error:
             is_cut = isinstance(error, GeneratorExit) or not context.is_active()
-            self._end(exchange, *(self._when_cut() if is_cut else when_raised(context)))
+            self._end(*(self._when_cut() if is_cut else when_raised(context)))
             raise
-        self._end(exchange, *(when_done(context, exchange) if context.is_active() else self._when_cut()))
+        self._end(*(when_done(context, self.exchange) if context.is_active() else self._when_cut()))
 
-    def _let_in(self, exchange: Exchange, request: Any, context: Any) -> None:
+    def _let_in(self, request: Any, context: Any) -> None:
+        exchange = self.exchange
         _, refusal = self.edge.resolve(exchange, self.matched)
         if not self._is_stream:
             exchange.bytes_in = size_of(request)
-            self.arrival.request = request
+            exchange.arrival.request = request
         try:
             self.edge.let_in_here(exchange, refusal)
         except Refused as refused:
-            self._end(exchange, refused.status, refused.outcome)
+            self._end(refused.status, refused.outcome)
             code, text, trailing = refusal_of(refused, exchange)
             context.set_trailing_metadata(trailing)
             context.abort(code, text)
             raise AssertionError("abort raises") from refused
         # Not before: nobody may end what is about to be reserved. Who has left by now makes the next line raise.
-        context.add_callback(lambda: self._end(exchange, *self._when_cut()))
+        context.add_callback(lambda: self._end(*self._when_cut()))
         context.send_initial_metadata(initial_metadata(self.edge, exchange))
 
-    def _counted(self, request: Any, exchange: Exchange) -> Any:
+    def _counted(self, request: Any) -> Any:
         """A stream of requests, counted as it comes."""
-        return map(partial(_received, exchange), request) if self._is_stream else request
+        return map(self._received, request) if self._is_stream else request
+
+    def _received(self, part: Any) -> Any:
+        self.exchange.received(size_of(part))
+        return part
+
+    def _step(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Do a part of a handler's work, where it finds its attempt; the next part may be done by another thread."""
+        token = _current.set(self.exchange)
+        try:
+            return work(*arguments)
+        finally:
+            _current.reset(token)
 
     def _when_cut(self) -> tuple[int, str]:
         return when_cut(self.edge, self.messages)
 
-    def _end(self, exchange: Exchange, status: int, outcome: str) -> None:
+    def _end(self, status: int, outcome: str) -> None:
         """The first end counts; the thread of the handler and that which sees the client go may come at once."""
         if self._is_ended.acquire(blocking=False):
-            self.edge.end(exchange, status, outcome)
-
-
-def _step(exchange: Exchange, work: Callable[..., Any], *arguments: Any) -> Any:
-    """Do a part of a handler's work, where it finds its attempt; the next part may be done by another thread."""
-    token = _current.set(exchange)
-    try:
-        return work(*arguments)
-    finally:
-        _current.reset(token)
-
-
-def _received(exchange: Exchange, part: Any) -> Any:
-    exchange.received(size_of(part))
-    return part
+            self.edge.end(self.exchange, status, outcome)
 
 
 def _unknown(_: Any, context: Any) -> None:

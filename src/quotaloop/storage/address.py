@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from quotaloop.errors import UsageError
+from quotaloop.hosts import in_address
 from quotaloop.settings import Settings
 from quotaloop.storage.local import LocalStore
 from quotaloop.storage.store import Store
@@ -52,7 +53,7 @@ def _hdfs(url: str, parts: SplitResult, webhdfs: str, user: str, patience_ms: in
         raise UsageError(f"setting webhdfs: {webhdfs!r} is not the address of a web server; write http://host:port")
     if parts.netloc.endswith(":"):
         raise UsageError(f"store {url!r}: there is no port after the colon; write hdfs://host:port/path")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    host = in_address(parts.hostname)
     return HdfsStore(
         parts.netloc,
         path,

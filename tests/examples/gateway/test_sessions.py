@@ -38,6 +38,14 @@ def pattern(expected: str) -> re.Pattern[str]:
     return re.compile(r".*?".join(map(re.escape, expected.split("[...]"))), re.DOTALL)
 
 
+def here() -> dict[str, str]:
+    """An environment in which commands are those of this project, from any folder."""
+    return os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
+    }
+
+
 def test_sessions_are_read_with_what_they_print() -> None:
     page = '```console\n$ curl -s $GATEWAY/a \\\n>   -d x\n{"a":[...]}\n\nb\n$ curl $GATEWAY/c\n```\n'
     page += "```console\n$ quotaloop run\n```\n"
@@ -54,10 +62,7 @@ def test_load_is_put_on_a_gateway_as_the_page_says(tmp_path: Path) -> None:
     keys, serve, load = re.split(r"\n(?=python )", block.strip())
     assert keys.startswith("python -m examples.gateway keys --tenants noisy,quiet ")
     assert serve == "python -m examples.gateway serve --http2-port 8082 --grpc-port 8081 &"
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
-    }
+    environment = here()
     gateway = Gateway(tmp_path, [], faults=0)
     subprocess.run(["bash", "-c", keys], cwd=tmp_path, env=environment, check=True)
     try:
@@ -82,13 +87,7 @@ def test_the_curl_sessions_of_a_page_run_as_they_stand(tmp_path: Path, page: str
     assert asked
     gateway = Gateway(tmp_path, ["acme"], safe_requests=20, faults=0)
     gateway.start()
-    environment = os.environ | {
-        "GATEWAY": gateway.url,
-        "KEY": gateway.keys["acme"],
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
-        "no_proxy": "127.0.0.1",
-    }
+    environment = here() | {"GATEWAY": gateway.url, "KEY": gateway.keys["acme"], "no_proxy": "127.0.0.1"}
     try:
         for command, expected in asked:
             done = subprocess.run(

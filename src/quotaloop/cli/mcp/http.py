@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from quotaloop.cli.mcp.door import Bearer, Names, is_loopback
 from quotaloop.errors import UsageError
+from quotaloop.hosts import in_address
 
 TOKEN = "QUOTALOOP_MCP_TOKEN"
 PATH = "/mcp"
@@ -43,7 +44,7 @@ def serve(server: MCPServer[Any], place: Place, token: str) -> None:
         _say(f"warning: {place.host} is reached from other machines, and nothing here encrypts: put TLS before it")
     with _ended_by_sigterm(), listening(place) as listener:
         port = listener.getsockname()[1]
-        host = f"[{place.host}]" if ":" in place.host else place.host
+        host = in_address(place.host)
         _say(f"listening on http://{host}:{port}{PATH}")
         application = app(server, place, token)
         quiet: dict[str, Any] = {"log_level": "warning", "access_log": False, "server_header": False}
