@@ -287,13 +287,16 @@ def test_what_could_not_be_settled_is_told_when_the_store_answers_again() -> Non
     assert made.reserve("acme", "c", {"tokens": 85, "concurrency": 1}, now_ms=NOON + 1_000).allowed
 
 
-def test_what_a_store_counted_though_its_answer_was_lost_is_settled_there_too() -> None:
-    class Late(Away):
-        def reserve(self, subject: str, request_id: str, asks: Sequence[Ask], now_ms: int) -> list[Decision]:
-            found = MemoryStore.reserve(self, subject, request_id, asks, now_ms)
-            self._ask()
-            return found
+class Late(Away):
+    """One that has counted before it is away."""
 
+    def reserve(self, subject: str, request_id: str, asks: Sequence[Ask], now_ms: int) -> list[Decision]:
+        found = MemoryStore.reserve(self, subject, request_id, asks, now_ms)
+        self._ask()
+        return found
+
+
+def test_what_a_store_counted_though_its_answer_was_lost_is_settled_there_too() -> None:
     store = Late()
     made = limiter(limit("acme", "concurrency", 1), store=store)
     assert made.reserve("acme", "a", {"concurrency": 1}, now_ms=NOON).source == "local"
@@ -301,6 +304,16 @@ def test_what_a_store_counted_though_its_answer_was_lost_is_settled_there_too() 
     assert made.settle("acme", "a", {}, now_ms=NOON + 1_000)
     answer = made.reserve("acme", "b", {"concurrency": 1}, now_ms=NOON + 1_000)
     assert (answer.allowed, answer.source) == (True, "policy")
+
+
+def test_what_passed_open_is_settled_in_the_count_it_was_lost_in_whomever_a_newer_policy_names() -> None:
+    store = Late()
+    made = limiter(store=store, when_away="open")
+    answer = made.reserve("acme", "a", {"concurrency": 1}, now_ms=NOON)
+    assert (answer.allowed, answer.source) == (True, "open")
+    store.is_away = False
+    made.load(policy(limit("acme", "concurrency", 1), epoch=2))
+    assert made.settle("acme", "a", {}, now_ms=NOON + 1_000, answer=answer)
 
 
 def test_a_policy_that_is_not_valid_as_a_whole_is_refused() -> None:

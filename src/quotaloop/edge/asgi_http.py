@@ -142,9 +142,8 @@ class HttpAttempt:
         kind = message["type"]
         if kind == "http.response.body":
             if self._stream is not None and not self._sends_raise and message.get("more_body"):
-                self._count(
-                    self._stream, message.get("body", b"")
-                )  # of the many parts of a stream, none takes a step of its own
+                # Of the many parts of a stream, none takes a step of its own.
+                self._count(self._stream, message.get("body", b""))
                 return self._server_send(message)
             return self._send_body(message)
         return self._server_send(self._started(message) if kind == "http.response.start" else message)
